@@ -1,0 +1,46 @@
+//! What the use cases need from outside: databases, object stores, credentials.
+//!
+//! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
+
+mod credentials;
+mod files;
+mod ledger;
+mod objects;
+mod registry;
+mod tokens;
+
+pub use credentials::{Authenticator, Credential, CredentialError, Presented};
+pub use files::{
+    Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
+    ListOrder, PageMark, Purged, TypeFilter, VersionError,
+};
+pub use ledger::{
+    Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
+    VersionLedger,
+};
+pub use objects::{
+    ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
+    StoreError, WriteHints,
+};
+pub use registry::{StoreRecord, StoreRegistry};
+pub use tokens::{NewToken, ServiceToken, TokenRepository};
+
+/// Why a database operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The database cannot be reached or did not answer in time; nothing was changed.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] Source),
+    /// The answer to a COMMIT was lost: the change happened or it did not, and only the row knows.
+    #[error("the outcome of a database change is unknown")]
+    OutcomeUnknown(#[source] Source),
+    /// A constraint or a serialisation conflict; asking again may succeed.
+    #[error("a database constraint was violated")]
+    Conflict(#[source] Source),
+    /// Anything else, such as a row that cannot be read.
+    #[error("a database operation failed")]
+    Failed(#[source] Source),
+}
+
+/// The cause underneath, for the log only.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;

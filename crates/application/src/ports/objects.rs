@@ -1,0 +1,151 @@
+//! The object store port: buckets of immutable objects.
+
+use std::{path::PathBuf, pin::Pin};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
+use futures_util::Stream;
+
+use super::Source;
+
+/// Why a store operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such object or bucket.
+    #[error("the object does not exist")]
+    NotFound,
+    /// The store understood and said no: credentials, a full disk, a key it does not serve. Asking again will not help.
+    #[error("the store refused")]
+    Refused(#[source] Source),
+    /// The store did not answer, or not in time, or asked to be left alone. Asking again may help,
+    /// and whether a write took effect is unknown.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Source),
+    /// The store answered nonsense, or bytes ended early.
+    #[error("the store is broken")]
+    Broken(#[source] Source),
+}
+
+/// Bytes on their way from a store. An error ends it; ending early without one does not happen.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// A body, in the cheapest form that the store has it.
+pub enum Payload {
+    /// In memory already: a small read that needed no waiting.
+    Ready(Bytes),
+    /// Arriving.
+    Stream(ByteStream),
+    /// A file of this machine: its path for a proxy that can send it, and its bytes.
+    File(LocalFile),
+}
+
+/// A body that is a stretch of a local file.
+pub struct LocalFile {
+    /// The path below the store's root.
+    pub path: PathBuf,
+    /// The bytes asked for.
+    pub bytes: ByteStream,
+}
+
+/// What is known about a body before it is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteHints {
+    /// The announced length in bytes, where the client announced one. It may lie.
+    pub size: Option<u64>,
+}
+
+/// What a store knows about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Bytes as stored.
+    pub size: u64,
+    /// When it was written, by the store's clock.
+    pub modified_at: Timestamp,
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// The bucket it is in.
+    pub bucket: Bucket,
+    /// Its key.
+    pub key: ObjectKey,
+    /// Bytes as stored.
+    pub size: u64,
+    /// When it was written, by the store's clock.
+    pub modified_at: Timestamp,
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The objects, bytewise by key within the bucket.
+    pub objects: Vec<ListedObject>,
+    /// Where to go on, `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Immutable objects by bucket and key.
+///
+/// Buckets are made when first written to. A write becomes visible as a whole when `finish` returns,
+/// and is durable by then. Every method is bounded in time by the adapter.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// Starts writing an object. Nothing is visible at the key before [`ObjectWriter::finish`].
+    async fn begin(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        hints: WriteHints,
+    ) -> Result<Box<dyn ObjectWriter>, StoreError>;
+
+    /// Reads the object or a stretch of it. A stretch beyond the end is [`StoreError::Broken`].
+    async fn read(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        range: Option<ByteRange>,
+    ) -> Result<Payload, StoreError>;
+
+    /// Size and age of an object.
+    async fn head(&self, bucket: &Bucket, key: &ObjectKey) -> Result<ObjectMeta, StoreError>;
+
+    /// Removes objects and whatever unfinished writes lie under their keys. One that is not there counts as removed.
+    /// The answers are in the order of the keys.
+    async fn delete(&self, bucket: &Bucket, keys: &[ObjectKey]) -> Vec<Result<(), StoreError>>;
+
+    /// Lists a bucket bytewise by key, from `cursor` on, at most `limit` (1–1000) objects. A bucket that does not exist is empty.
+    async fn list(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<ListPage, StoreError>;
+
+    /// Removes unfinished writes of `bucket` that began before the instant, and says how many.
+    ///
+    /// A crash can leave one under a key that no row names any more.
+    async fn reap(&self, bucket: &Bucket, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether the store answers at all, cheaply and within 2 s.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// The driver's name: `fs`, `s3`.
+    fn driver(&self) -> &'static str;
+}
+
+/// An object being written. Dropping it without `finish` removes what it can in the background.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Takes the next bytes; waits while the adapter's buffers are full.
+    async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
+
+    /// Makes the object durable and visible. After an error it is neither, unless the error is
+    /// [`StoreError::Unavailable`], when only the store knows.
+    async fn finish(self: Box<Self>) -> Result<(), StoreError>;
+
+    /// Gives the write up and removes what was sent.
+    async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}

@@ -1,0 +1,1 @@
+//! The contract of the metadata ports, and an in-memory database.

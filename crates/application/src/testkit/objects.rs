@@ -1,0 +1,1 @@
+//! The contract of the object store port, and an in-memory store.

@@ -1,0 +1,149 @@
+//! Identifiers that cannot hold a bad value.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// Why a text cannot be an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// No bytes at all.
+    #[error("is empty")]
+    Empty,
+    /// More bytes than the type allows.
+    #[error("is longer than {0} bytes")]
+    TooLong(usize),
+    /// A NUL byte, which no database of ours can keep.
+    #[error("contains a NUL byte")]
+    Nul,
+    /// Not a UUID where one is required.
+    #[error("is not a UUID")]
+    NotUuid,
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The longest identifier, in bytes of UTF-8.
+            pub const MAX_BYTES: usize = $max;
+
+            /// Checks length and the absence of NUL.
+            ///
+            /// # Errors
+            /// Says which of the two was broken.
+            pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                if text.is_empty() {
+                    return Err(InvalidId::Empty);
+                }
+                if text.len() > Self::MAX_BYTES {
+                    return Err(InvalidId::TooLong(Self::MAX_BYTES));
+                }
+                if text.contains('\0') {
+                    return Err(InvalidId::Nul);
+                }
+                Ok(Self(text.into_boxed_str()))
+            }
+
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A file's identifier: 1–512 bytes of UTF-8. New ones are UUIDs, imported ones arbitrary.
+    FileId, 512
+);
+text_id!(
+    /// The tenant that a file belongs to: 1–255 bytes.
+    AccountId, 255
+);
+text_id!(
+    /// A user within an account: 1–255 bytes.
+    UserId, 255
+);
+
+impl FileId {
+    /// A new random identifier.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().to_string().into_boxed_str())
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new random identifier.
+            #[must_use]
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+
+            /// Reads the hyphenated form.
+            ///
+            /// # Errors
+            /// The text is not a UUID.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId::NotUuid)
+            }
+
+            /// The UUID itself.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// One stored body of a file. Stable for good, also while the version has no number yet.
+    VersionId
+);
+uuid_id!(
+    /// An entry of the registry of stores.
+    StoreId
+);
+uuid_id!(
+    /// A service token's public handle, for listing and revoking it.
+    TokenId
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_id_is_any_text_of_1_to_512_bytes_without_nul() {
+        assert_eq!(FileId::parse(""), Err(InvalidId::Empty));
+        assert_eq!(FileId::parse("a\0b"), Err(InvalidId::Nul));
+        assert_eq!(FileId::parse("é".repeat(257)), Err(InvalidId::TooLong(512)));
+        assert!(FileId::parse("é".repeat(256)).is_ok());
+        assert!(FileId::parse("a1b2_Отчёт 2024.pdf").is_ok());
+    }
+}

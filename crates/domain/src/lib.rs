@@ -1,0 +1,23 @@
+//! What a file, a principal, a range and a key are. Pure rules: no I/O, no async, no wire formats.
+
+mod blob;
+mod digest;
+mod file;
+mod id;
+mod media;
+mod name;
+mod principal;
+mod range;
+mod time;
+mod validator;
+
+pub use blob::{Bucket, BucketRule, InvalidKey, Location, ObjectKey};
+pub use digest::Sha256Digest;
+pub use file::{File, Metadata, MetadataError, Version, Visibility};
+pub use id::{AccountId, FileId, InvalidId, StoreId, TokenId, UserId, VersionId};
+pub use media::{ContentType, SNIFF_LEN};
+pub use name::{FileName, MAX_NAME_BYTES};
+pub use principal::{Action, Owner, Principal, PrincipalKind, TokenHash};
+pub use range::{ByteRange, MAX_RANGES, RangeOutcome};
+pub use time::Timestamp;
+pub use validator::{EntityTag, EntityTags, IfRange, Preconditions, Validators, Verdict};

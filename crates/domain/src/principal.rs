@@ -1,0 +1,247 @@
+//! Who is calling, and what the owner rule gives them.
+
+use std::fmt;
+
+use crate::{AccountId, File, Sha256Digest, UserId, Visibility};
+
+/// SHA-256 of a token: the form in which a token is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(Sha256Digest);
+
+impl TokenHash {
+    /// Hashes a token. Tokens are long and random, so no salt or stretching is needed.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self(Sha256Digest::of(token.as_bytes()))
+    }
+
+    /// From the 32 bytes that a row holds.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Sha256Digest::new(bytes))
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 32] {
+        self.0.bytes()
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// The kind of a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrincipalKind {
+    /// No credential, or only refused cookies.
+    Anonymous,
+    /// A signed-in user of an account.
+    User,
+    /// A visitor with a guest token.
+    Guest,
+    /// A visitor with a public or embed token.
+    Public,
+    /// Another service of the same system.
+    Service,
+    /// The operator.
+    Admin,
+}
+
+impl PrincipalKind {
+    /// The name in logs, in the database and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::User => "user",
+            Self::Guest => "guest",
+            Self::Public => "public",
+            Self::Service => "service",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the name; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Anonymous,
+            Self::User,
+            Self::Guest,
+            Self::Public,
+            Self::Service,
+            Self::Admin,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// A recognised caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// What kind of caller.
+    pub kind: PrincipalKind,
+    /// The account it acts in; an admin may have none.
+    pub account: Option<AccountId>,
+    /// The user it is, where it is one.
+    pub user: Option<UserId>,
+    /// The hash of the token it came with, where that is what it owns files by.
+    pub token: Option<TokenHash>,
+}
+
+impl Principal {
+    /// The caller without a credential.
+    #[must_use]
+    pub const fn anonymous() -> Self {
+        Self {
+            kind: PrincipalKind::Anonymous,
+            account: None,
+            user: None,
+            token: None,
+        }
+    }
+
+    /// Whether the kind may hand files in at all.
+    #[must_use]
+    pub const fn may_upload(&self) -> bool {
+        !matches!(self.kind, PrincipalKind::Anonymous)
+    }
+
+    /// Whether it uploads on behalf of an account that it names.
+    #[must_use]
+    pub const fn names_account(&self) -> bool {
+        matches!(self.kind, PrincipalKind::Admin | PrincipalKind::Service)
+    }
+
+    /// The owner of what this caller uploads into `account`.
+    ///
+    /// Visitors without a user own by the very token they came with; services own in the name of the account.
+    #[must_use]
+    pub fn owner_in(&self, account: AccountId) -> Owner {
+        let by_token = matches!(self.kind, PrincipalKind::Guest | PrincipalKind::Public)
+            && self.user.is_none();
+        let same_account = self.account.as_ref().is_none_or(|own| *own == account);
+        Owner {
+            user: self.user.clone().filter(|_| same_account),
+            token: self.token.filter(|_| by_token),
+            account,
+        }
+    }
+
+    /// The owner rule: same account and same user, or the very same visitor's token.
+    #[must_use]
+    pub fn owns(&self, owner: &Owner) -> bool {
+        if self.kind == PrincipalKind::Anonymous || self.account.as_ref() != Some(&owner.account) {
+            return false;
+        }
+        match (&self.user, &owner.user) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            (None, None) if self.kind == PrincipalKind::Service => owner.token.is_none(),
+            (None, None) => self.token.is_some() && self.token == owner.token,
+            _ => false,
+        }
+    }
+
+    /// What is decided without asking anybody: admin, owner, visibility.
+    #[must_use]
+    pub fn may_without_asking(&self, file: &File, action: Action) -> bool {
+        if self.kind == PrincipalKind::Admin || self.owns(&file.owner) {
+            return true;
+        }
+        action == Action::Read
+            && match file.visibility {
+                Visibility::Public => true,
+                Visibility::Account => self.account.as_ref() == Some(file.account()),
+                Visibility::Private => false,
+            }
+    }
+}
+
+/// Whose a file is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The account.
+    pub account: AccountId,
+    /// The user, where a user uploaded it.
+    pub user: Option<UserId>,
+    /// The visitor's token, where one without a user uploaded it.
+    pub token: Option<TokenHash>,
+}
+
+/// What a caller wants to do to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// See its bytes or its data.
+    Read,
+    /// Change its data, add or restore versions.
+    Write,
+    /// Put it in the trash, take it out again, purge it.
+    Delete,
+    /// Make links to it.
+    Share,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(
+        kind: PrincipalKind,
+        account: &str,
+        user: Option<&str>,
+        token: Option<&str>,
+    ) -> Principal {
+        Principal {
+            kind,
+            account: AccountId::parse(account).ok(),
+            user: user.map(|u| UserId::parse(u).unwrap()),
+            token: token.map(TokenHash::of),
+        }
+    }
+
+    fn account(id: &str) -> AccountId {
+        AccountId::parse(id).unwrap()
+    }
+
+    #[test]
+    fn a_user_owns_by_account_and_user() {
+        let alice = who(PrincipalKind::User, "1", Some("7"), None);
+        let owner = alice.owner_in(account("1"));
+        assert!(alice.owns(&owner));
+        assert!(!who(PrincipalKind::User, "1", Some("8"), None).owns(&owner));
+        assert!(!who(PrincipalKind::User, "2", Some("7"), None).owns(&owner));
+        assert!(!Principal::anonymous().owns(&owner));
+    }
+
+    #[test]
+    fn a_visitor_owns_by_the_very_same_token() {
+        let visitor = who(PrincipalKind::Public, "1", None, Some("aaaaaaaa"));
+        let owner = visitor.owner_in(account("1"));
+        assert!(visitor.owns(&owner));
+        assert!(!who(PrincipalKind::Public, "1", None, Some("bbbbbbbb")).owns(&owner));
+        assert!(!who(PrincipalKind::Service, "1", None, Some("x")).owns(&owner));
+        assert!(!who(PrincipalKind::User, "1", Some("7"), None).owns(&owner));
+    }
+
+    #[test]
+    fn a_service_owns_what_services_uploaded_for_its_account() {
+        let old = who(PrincipalKind::Service, "1", None, Some("old"));
+        let owner = old.owner_in(account("1"));
+        assert!(who(PrincipalKind::Service, "1", None, Some("new")).owns(&owner));
+        assert!(!who(PrincipalKind::Service, "2", None, Some("old")).owns(&owner));
+        let alice = who(PrincipalKind::User, "1", Some("7"), None).owner_in(account("1"));
+        assert!(!old.owns(&alice));
+    }
+
+    #[test]
+    fn a_user_of_a_service_token_is_not_carried_into_another_account() {
+        let service = who(PrincipalKind::Service, "1", Some("7"), None);
+        assert_eq!(service.owner_in(account("2")).user, None);
+        assert!(service.owner_in(account("1")).user.is_some());
+    }
+}

@@ -1,0 +1,4 @@
+//! Adapters: databases and object stores.
+
+pub mod metadata;
+pub mod stores;
