@@ -1,5 +1,27 @@
-//! Ports and use cases. A use case is a function over `App`, a plain struct of ports and limits.
+//! Ports and use cases. A use case is a function over [`App`], a plain struct of ports and limits.
 
+mod access;
+mod app;
+mod checked;
+mod download;
+mod error;
+mod files;
+mod fsck;
+mod health;
 pub mod ports;
+mod sweep;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod upload;
+mod versions;
+
+pub use access::{Authorized, authorize, authorize_any_state, identify};
+pub use app::{App, Background, Limits, Stores};
+pub use download::{Selected, current, open, select};
+pub use error::{Error, StoreOperation};
+pub use files::{Change, FilePage, ListRequest, list, purge, restore, trash, update};
+pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
+pub use health::{Health, health};
+pub use sweep::{SweepReport, sweep};
+pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};
+pub use versions::{VersionPage, delete_version, restore_version, versions};

@@ -1,0 +1,88 @@
+//! Who is calling, and may they. Every byte served went through [`Authorized`].
+
+use std::ops::Deref;
+
+use cloakroom_domain::{Action, File, FileId, Principal, PrincipalKind};
+
+use crate::{App, Error, ports::Credential};
+
+/// A thing that its caller may act on. Only this module makes one.
+#[derive(Debug, Clone)]
+pub struct Authorized<T>(T);
+
+impl<T> Deref for Authorized<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Authorized<T> {
+    /// The thing itself, without the proof.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+/// Finds the caller behind the credentials, in their order: the first that is accepted wins.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for a refused explicit credential; a refused cookie is passed over.
+/// A failing token service or database is no refusal but an error of its own.
+pub async fn identify(app: &App, credentials: &[Credential]) -> Result<Principal, Error> {
+    for credential in credentials {
+        for authenticator in &app.authenticators {
+            if let Some(principal) = authenticator.authenticate(credential).await? {
+                return Ok(principal);
+            }
+        }
+        if credential.is_explicit() {
+            return Err(Error::Unauthenticated);
+        }
+    }
+    Ok(Principal::anonymous())
+}
+
+/// Gives the right to act on a file outside the trash.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Forbidden`], or for a caller without a credential [`Error::Unauthenticated`],
+/// whether the file exists or not.
+pub async fn authorize(
+    app: &App,
+    who: &Principal,
+    id: &FileId,
+    action: Action,
+) -> Result<Authorized<File>, Error> {
+    let file = app
+        .files
+        .find(id)
+        .await?
+        .filter(|file| file.deleted_at.is_none());
+    judge(who, file, action)
+}
+
+/// As [`authorize`], for a file that may be in the trash. Never answered from a cache.
+///
+/// # Errors
+/// As [`authorize`].
+pub async fn authorize_any_state(
+    app: &App,
+    who: &Principal,
+    id: &FileId,
+    action: Action,
+) -> Result<Authorized<File>, Error> {
+    judge(who, app.files.find_fresh(id).await?, action)
+}
+
+fn judge(who: &Principal, file: Option<File>, action: Action) -> Result<Authorized<File>, Error> {
+    let anonymous = who.kind == PrincipalKind::Anonymous;
+    match file {
+        Some(file) if who.may_without_asking(&file, action) => Ok(Authorized(file)),
+        _ if anonymous => Err(Error::Unauthenticated),
+        Some(_) => Err(Error::Forbidden),
+        None => Err(Error::NotFound),
+    }
+}

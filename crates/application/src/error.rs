@@ -1,0 +1,106 @@
+//! What a use case can answer besides success.
+
+use std::time::Duration;
+
+use crate::ports::{CredentialError, RepositoryError, Source, StoreError};
+
+/// What a store was asked to do when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOperation {
+    /// Writing an object.
+    Upload,
+    /// Reading one.
+    Download,
+    /// Removing one.
+    Delete,
+    /// Anything else.
+    Other,
+}
+
+/// The one error of the application. Presentation has the table from here to statuses and titles.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No credential was accepted, and one is needed.
+    #[error("a credential is needed")]
+    Unauthenticated,
+    /// The caller's kind may not do this to anything.
+    #[error("this kind of caller may not do this")]
+    KindForbidden,
+    /// This file is not for this caller.
+    #[error("this file is not for this caller")]
+    Forbidden,
+    /// No such file or version, or it is in the trash.
+    #[error("no such file")]
+    NotFound,
+    /// More bytes than allowed; the limit in bytes.
+    #[error("larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// Bytes.
+        limit: u64,
+    },
+    /// A precondition of the request does not hold.
+    #[error("a precondition failed")]
+    PreconditionFailed,
+    /// The request does not fit the present state.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// The same work is under way; ask again after a while.
+    #[error("a request with this Idempotency-Key is still running")]
+    InProgress {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// A value that can never be right.
+    #[error("{0}")]
+    BadValue(String),
+    /// Something required is not there.
+    #[error("{0} is missing")]
+    MissingField(&'static str),
+    /// The bytes are not those of the stated digest.
+    #[error("the bytes do not match the digest")]
+    DigestMismatch,
+    /// The request cannot be read.
+    #[error("{0}")]
+    Malformed(String),
+    /// The object store failed.
+    #[error("the object store failed")]
+    Store {
+        /// At what.
+        operation: StoreOperation,
+        /// How.
+        source: StoreError,
+    },
+    /// The row is there, the bytes are not.
+    #[error("the bytes of this file are missing")]
+    BytesMissing,
+    /// The database failed.
+    #[error("the database failed")]
+    Repository(#[from] RepositoryError),
+    /// A credential could not be judged.
+    #[error("the credential could not be checked")]
+    Credential(#[source] CredentialError),
+    /// Too much to do, or stopping.
+    #[error("the service is busy or stopping")]
+    Overloaded {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// Anything else.
+    #[error("internal error")]
+    Internal(#[source] Source),
+}
+
+impl Error {
+    pub(crate) const fn store(operation: StoreOperation) -> impl FnOnce(StoreError) -> Self + Copy {
+        move |source| Self::Store { operation, source }
+    }
+}
+
+impl From<CredentialError> for Error {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Repository(error) => Self::Repository(error),
+            other => Self::Credential(other),
+        }
+    }
+}

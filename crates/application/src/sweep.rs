@@ -1,0 +1,117 @@
+//! The sweeper: finds what a crash left, and removes what is due.
+
+use std::collections::BTreeMap;
+
+use cloakroom_domain::{ObjectKey, VersionId};
+
+use crate::{
+    App, Error,
+    ports::{Doomed, StoreError},
+};
+
+const BATCH: u32 = 500;
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Uploads given up for not having moved.
+    pub expired: u64,
+    /// Bodies removed, with their rows.
+    pub removed: u64,
+    /// Bodies that their store would not remove now.
+    pub postponed: u64,
+}
+
+/// One round: gives up stale uploads, removes what is due, forgets old idempotency keys.
+///
+/// Any number of replicas may sweep at once.
+///
+/// # Errors
+/// The database failed. A store that fails only postpones its own bodies.
+pub async fn sweep(app: &App) -> Result<SweepReport, Error> {
+    let mut report = SweepReport::default();
+    loop {
+        let expired = app
+            .ledger
+            .expire_pending(app.limits.pending_ttl, BATCH)
+            .await?;
+        report.expired += expired;
+        if expired < u64::from(BATCH) {
+            break;
+        }
+    }
+    loop {
+        let due = app.ledger.due(BATCH).await?;
+        let full = due.len() == BATCH as usize;
+        let before = report.postponed;
+        for (store, bodies) in by_bucket(due) {
+            let (removed, failed, error) = remove_bucket(app, &bodies).await?;
+            report.removed += removed;
+            if let Some(error) = error {
+                tracing::warn!(%error, store = %store.0, failed = failed.len(), "bodies could not be removed");
+                report.postponed += failed.len() as u64;
+                app.ledger
+                    .postpone(&failed, app.limits.sweep_interval)
+                    .await?;
+            }
+        }
+        if !full || report.postponed > before {
+            break;
+        }
+    }
+    while app.ledger.expire_keys(BATCH).await? == u64::from(BATCH) {}
+    Ok(report)
+}
+
+/// Removes bodies and their rows now.
+///
+/// # Errors
+/// The store's first refusal; those bodies stay `deleting` for the sweeper.
+pub(crate) async fn remove(app: &App, doomed: &[Doomed]) -> Result<(), StoreError> {
+    for (_, bodies) in by_bucket(doomed.to_vec()) {
+        let removed = remove_bucket(app, &bodies).await;
+        let (_, _, error) = removed.map_err(|error| StoreError::Broken(error.into()))?;
+        if let Some(error) = error {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+type ByBucket = BTreeMap<(cloakroom_domain::StoreId, cloakroom_domain::Bucket), Vec<Doomed>>;
+
+fn by_bucket(doomed: Vec<Doomed>) -> ByBucket {
+    let mut groups = ByBucket::new();
+    for body in doomed {
+        let at = (body.location.store, body.location.bucket.clone());
+        groups.entry(at).or_default().push(body);
+    }
+    groups
+}
+
+async fn remove_bucket(
+    app: &App,
+    bodies: &[Doomed],
+) -> Result<(u64, Vec<VersionId>, Option<StoreError>), Error> {
+    let Some(first) = bodies.first() else {
+        return Ok((0, Vec::new(), None));
+    };
+    let store = app.stores.at(&first.location)?;
+    let keys: Vec<ObjectKey> = bodies
+        .iter()
+        .map(|body| body.location.key.clone())
+        .collect();
+    let answers = store.delete(&first.location.bucket, &keys).await;
+    let (mut gone, mut failed, mut refusal) = (Vec::new(), Vec::new(), None);
+    for (body, answer) in bodies.iter().zip(answers) {
+        match answer {
+            Ok(()) => gone.push(body.version),
+            Err(error) => {
+                failed.push(body.version);
+                refusal.get_or_insert(error);
+            }
+        }
+    }
+    app.ledger.forget(&gone).await?;
+    Ok((gone.len() as u64, failed, refusal))
+}

@@ -1,0 +1,120 @@
+//! How an upload ends: committed, given up, or with an outcome that only the row knows.
+
+use std::{sync::Arc, time::Duration};
+
+use cloakroom_domain::{File, Location, VersionId};
+
+use super::Open;
+use crate::{
+    App, Error, Limits, StoreOperation,
+    ports::{Commit, CommitError, RepositoryError, StoreError},
+};
+
+/// Makes the object durable and its row `stored`, or cleans up.
+pub(super) async fn complete(app: &Arc<App>, open: Open, commit: Commit) -> Result<File, Error> {
+    let Open {
+        version,
+        location,
+        writer,
+    } = open;
+    if let Err(source) = writer.finish().await {
+        let delay = app.limits.delay_after(&source);
+        clean_up(app, version, &location, delay).await;
+        return Err(Error::Store {
+            operation: StoreOperation::Upload,
+            source,
+        });
+    }
+    let error = match app.files.commit(commit).await {
+        Ok(file) => return Ok(file),
+        // Only the row knows. It is read later, by the sweeper.
+        Err(CommitError::Repository(error @ RepositoryError::OutcomeUnknown(_))) => {
+            return Err(error.into());
+        }
+        Err(error) => error,
+    };
+    let swept = matches!(error, CommitError::Lost);
+    clean_up(app, version, &location, Duration::ZERO).await;
+    if swept {
+        remove_unlisted(app, &location).await;
+    }
+    Err(match error {
+        CommitError::Lost => lost(),
+        CommitError::FileGone => Error::NotFound,
+        CommitError::Changed => Error::PreconditionFailed,
+        CommitError::Repository(error) => error.into(),
+    })
+}
+
+/// The sweeper may have removed the row before the object appeared: then no row would ever lead to it.
+async fn remove_unlisted(app: &App, location: &Location) {
+    match (app.ledger.at(location).await, app.stores.at(location)) {
+        (Ok(None), Ok(store)) => {
+            for answer in store
+                .delete(&location.bucket, std::slice::from_ref(&location.key))
+                .await
+            {
+                if let Err(error) = answer {
+                    tracing::error!(%error, "an object without a row could not be removed");
+                }
+            }
+        }
+        (Err(error), _) => {
+            tracing::warn!(%error, "an upload that was swept could not be looked up");
+        }
+        _ => {}
+    }
+}
+
+/// Gives up the object and the row.
+pub(super) async fn abandon(app: &App, open: Open) {
+    let Open {
+        version,
+        location,
+        writer,
+    } = open;
+    let delay = match writer.abort().await {
+        Ok(()) => Duration::ZERO,
+        Err(error) => app.limits.delay_after(&error),
+    };
+    clean_up(app, version, &location, delay).await;
+}
+
+/// Removes a pending upload's object and row. Where the write's outcome is unknown, the row stays `deleting`
+/// for `delay`, so that the sweeper deletes again. Nothing is removed unless the row was still pending.
+pub(super) async fn clean_up(app: &App, version: VersionId, location: &Location, delay: Duration) {
+    match app.ledger.give_up(version, delay).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => {
+            tracing::warn!(%error, "a failed upload is left to the sweeper");
+            return;
+        }
+    }
+    let Ok(store) = app.stores.at(location) else {
+        return;
+    };
+    let answers = store
+        .delete(&location.bucket, std::slice::from_ref(&location.key))
+        .await;
+    if delay.is_zero()
+        && answers.iter().all(Result::is_ok)
+        && let Err(error) = app.ledger.forget(&[version]).await
+    {
+        tracing::warn!(%error, "a removed upload's row is left to the sweeper");
+    }
+}
+
+/// The upload's row or key went to somebody else.
+pub(super) fn lost() -> Error {
+    Error::Conflict("the upload took too long and was given up")
+}
+
+impl Limits {
+    const fn delay_after(&self, error: &StoreError) -> Duration {
+        match error {
+            StoreError::Unavailable(_) => self.uncertain_delay,
+            _ => Duration::ZERO,
+        }
+    }
+}
