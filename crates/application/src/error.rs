@@ -104,3 +104,10 @@ impl From<CredentialError> for Error {
         }
     }
 }
+
+/// A kept value that is not the JSON it should be.
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(error.into())
+    }
+}

@@ -122,7 +122,7 @@ pub async fn trash(
         let now = now
             .filter(|file| file.deleted_at.is_none())
             .ok_or(Error::NotFound)?;
-        check_body(&now, conditions)?;
+        check_current(&now, conditions)?;
         if app.files.trash(&file.id, now.revision).await?.is_some() {
             return Ok(());
         }
@@ -130,7 +130,11 @@ pub async fn trash(
     Err(Error::Conflict("the file is being changed by others"))
 }
 
-pub(crate) fn check_body(file: &File, conditions: &Preconditions) -> Result<(), Error> {
+/// Holds preconditions of a change against the file's current body.
+///
+/// # Errors
+/// [`Error::PreconditionFailed`].
+pub fn check_current(file: &File, conditions: &Preconditions) -> Result<(), Error> {
     let validators = Validators {
         etag: file.current.etag(),
         last_modified: file.current_since.seconds(),
@@ -165,7 +169,7 @@ pub async fn purge(
     file: &Authorized<File>,
     conditions: &Preconditions,
 ) -> Result<(), Error> {
-    check_body(file, conditions)?;
+    check_current(file, conditions)?;
     let purged = app.files.purge(&file.id).await?.ok_or(Error::NotFound)?;
     for chunk in purged.versions.chunks(500) {
         let doomed = app.ledger.doomed(chunk).await?;

@@ -19,7 +19,9 @@ pub use access::{Authorized, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
 pub use download::{Selected, current, open, select};
 pub use error::{Error, StoreOperation};
-pub use files::{Change, FilePage, ListRequest, list, purge, restore, trash, update};
+pub use files::{
+    Change, FilePage, ListRequest, check_current, list, purge, restore, trash, update,
+};
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
 pub use sweep::{SweepReport, sweep};

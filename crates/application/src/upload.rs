@@ -206,7 +206,7 @@ async fn open_writer(
         Err(error) => Err(error),
     };
     if opened.is_err() {
-        outcome::clean_up(app, version, location, Duration::ZERO).await;
+        outcome::clean_up_soon(app, version, location, Duration::ZERO).await;
     }
     opened
 }

@@ -19,7 +19,7 @@ pub(super) async fn complete(app: &Arc<App>, open: Open, commit: Commit) -> Resu
     } = open;
     if let Err(source) = writer.finish().await {
         let delay = app.limits.delay_after(&source);
-        clean_up(app, version, &location, delay).await;
+        clean_up_soon(app, version, &location, delay).await;
         return Err(Error::Store {
             operation: StoreOperation::Upload,
             source,
@@ -34,7 +34,7 @@ pub(super) async fn complete(app: &Arc<App>, open: Open, commit: Commit) -> Resu
         Err(error) => error,
     };
     let swept = matches!(error, CommitError::Lost);
-    clean_up(app, version, &location, Duration::ZERO).await;
+    clean_up_soon(app, version, &location, Duration::ZERO).await;
     if swept {
         remove_unlisted(app, &location).await;
     }
@@ -66,6 +66,31 @@ async fn remove_unlisted(app: &App, location: &Location) {
     }
 }
 
+/// The longest that a caller with an error to answer waits for the cleaning.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Cleans up in a task of its own, so that a caller that leaves does not stop it, and waits for it a little.
+pub(super) async fn soon(app: &App, cleaning: impl Future<Output = ()> + Send + 'static) {
+    let cleaning = app.background.spawn(cleaning);
+    if let Ok(Err(error)) = tokio::time::timeout(SOON, cleaning).await {
+        tracing::error!(%error, "cleaning up after an upload failed");
+    }
+}
+
+/// [`clean_up`], [`soon`].
+pub(super) async fn clean_up_soon(
+    app: &Arc<App>,
+    version: VersionId,
+    location: &Location,
+    delay: Duration,
+) {
+    let (owned, location) = (Arc::clone(app), location.clone());
+    soon(app, async move {
+        clean_up(&owned, version, &location, delay).await;
+    })
+    .await;
+}
+
 /// Gives up the object and the row.
 pub(super) async fn abandon(app: &App, open: Open) {
     let Open {
@@ -82,7 +107,7 @@ pub(super) async fn abandon(app: &App, open: Open) {
 
 /// Removes a pending upload's object and row. Where the write's outcome is unknown, the row stays `deleting`
 /// for `delay`, so that the sweeper deletes again. Nothing is removed unless the row was still pending.
-pub(super) async fn clean_up(app: &App, version: VersionId, location: &Location, delay: Duration) {
+async fn clean_up(app: &App, version: VersionId, location: &Location, delay: Duration) {
     match app.ledger.give_up(version, delay).await {
         Ok(true) => {}
         Ok(false) => return,

@@ -1,0 +1,213 @@
+//! Downloading: conditions, ranges and headers in the order of RFC 9110.
+
+mod disposition;
+mod parts;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::SizedStream,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName},
+    },
+    web,
+};
+use bytes::Bytes;
+use cloakroom_application::{
+    App, Selected, authorize, current, open,
+    ports::{ByteStream, Payload, StoreError},
+    select,
+};
+use cloakroom_domain::{Action, ByteRange, RangeOutcome, Verdict, Visibility};
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+
+use self::{
+    disposition::{Disposition, content_disposition},
+    parts::Parts,
+};
+use crate::{
+    Settings,
+    caller::Caller,
+    conditions::{self, preconditions},
+    dates,
+    error::ApiError,
+    params,
+};
+
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// How to take the download.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct DownloadQuery {
+    disposition: Option<String>,
+}
+
+/// Downloads a file's current version, whole or by ranges.
+#[utoipa::path(method(get, head), path = "/{file_id}", tag = "files",
+    params(("file_id" = String, Path), ("disposition" = Option<String>, Query, description = "`inline` to show types that are safe to show"),
+        ("Range" = Option<String>, Header), ("If-Range" = Option<String>, Header),
+        ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header),
+        ("If-Modified-Since" = Option<String>, Header), ("If-Unmodified-Since" = Option<String>, Header)),
+    responses((status = 200, description = "The bytes", content_type = "application/octet-stream"),
+        (status = 206, description = "The ranges"), (status = 304, description = "Not modified"),
+        (status = 412, description = "A precondition failed", body = crate::error::Problem),
+        (status = 416, description = "No range lies within the file", body = crate::error::Problem),
+        (status = "4XX", description = "Refused", body = crate::error::Problem)))]
+pub(crate) async fn download(
+    app: web::Data<App>,
+    settings: web::Data<Settings>,
+    who: Caller,
+    id: params::FileIdPath,
+    query: web::Query<DownloadQuery>,
+    http: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let file = authorize(&app, &who, &id, Action::Read).await?;
+    respond(&app, &settings, &http, &query, current(file)).await
+}
+
+/// Downloads one version of a file.
+#[utoipa::path(method(get, head), path = "/{file_id}/versions/{version}", tag = "versions",
+    params(("file_id" = String, Path), ("version" = u64, Path), ("disposition" = Option<String>, Query),
+        ("Range" = Option<String>, Header)),
+    responses((status = 200, description = "The bytes", content_type = "application/octet-stream"),
+        (status = 206, description = "The ranges"), (status = 304, description = "Not modified"),
+        (status = "4XX", description = "Refused", body = crate::error::Problem)))]
+pub(crate) async fn download_version(
+    app: web::Data<App>,
+    settings: web::Data<Settings>,
+    who: Caller,
+    id: params::FileIdPath,
+    version: params::VersionPath,
+    query: web::Query<DownloadQuery>,
+    http: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let file = authorize(&app, &who, &id, Action::Read).await?;
+    let selected = select(&app, file, version.0).await?;
+    respond(&app, &settings, &http, &query, selected).await
+}
+
+async fn respond(
+    app: &web::Data<App>,
+    settings: &Settings,
+    http: &HttpRequest,
+    query: &DownloadQuery,
+    selected: Selected,
+) -> Result<HttpResponse, ApiError> {
+    let conditions = preconditions(http.headers());
+    match conditions.for_read(selected.validators()) {
+        Verdict::Failed => return Err(cloakroom_application::Error::PreconditionFailed.into()),
+        Verdict::NotModified => {
+            let mut answer = HttpResponse::build(StatusCode::NOT_MODIFIED);
+            validators(&mut answer, &selected, settings);
+            return Ok(answer.finish());
+        }
+        Verdict::Proceed => {}
+    }
+    let size = selected.version().size;
+    let range = conditions::text(http.headers(), header::RANGE).filter(|_| {
+        http.method() == Method::GET && conditions.range_applies(selected.validators())
+    });
+    match range.map_or(RangeOutcome::Whole, |field| RangeOutcome::of(&field, size)) {
+        RangeOutcome::Unsatisfiable => Err(ApiError::Unsatisfiable(size)),
+        RangeOutcome::Whole => {
+            let mut answer = HttpResponse::build(StatusCode::OK);
+            describe(&mut answer, &selected, settings, query);
+            if http.method() == Method::HEAD {
+                let nothing = stream::empty::<Result<Bytes, StoreError>>();
+                return Ok(answer.body(SizedStream::new(size, nothing)));
+            }
+            let payload = open(app, &selected, None).await?;
+            Ok(send(answer, payload, size))
+        }
+        RangeOutcome::Parts(ranges) => partial(app, settings, query, selected, &ranges).await,
+    }
+}
+
+async fn partial(
+    app: &web::Data<App>,
+    settings: &Settings,
+    query: &DownloadQuery,
+    selected: Selected,
+    ranges: &[ByteRange],
+) -> Result<HttpResponse, ApiError> {
+    let size = selected.version().size;
+    let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
+    describe(&mut answer, &selected, settings, query);
+    if let [range] = ranges {
+        let payload = open(app, &selected, Some(*range)).await?;
+        let stretch = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        answer.insert_header((header::CONTENT_RANGE, stretch));
+        return Ok(send(answer, payload, range.len()));
+    }
+    let parts = Parts::new(ranges, size, selected.version().content_type.served());
+    answer.insert_header((header::CONTENT_TYPE, parts.content_type()));
+    let length = parts.len();
+    let stream = parts.stream(Arc::clone(app), selected);
+    Ok(answer.body(SizedStream::new(length, stream.boxed_local())))
+}
+
+fn send(mut answer: HttpResponseBuilder, payload: Payload, length: u64) -> HttpResponse {
+    match payload {
+        Payload::Ready(bytes) => answer.body(bytes),
+        other => answer.body(SizedStream::new(length, into_stream(other))),
+    }
+}
+
+fn into_stream(payload: Payload) -> ByteStream {
+    match payload {
+        Payload::Ready(bytes) => stream::once(async move { Ok(bytes) }).boxed(),
+        Payload::Stream(bytes) => bytes,
+        Payload::File(file) => file.bytes,
+    }
+}
+
+/// What a 304 has, too (RFC 9110 §15.4.5).
+fn validators(answer: &mut HttpResponseBuilder, selected: &Selected, settings: &Settings) {
+    let validators = selected.validators();
+    let cache = match selected.file().visibility {
+        Visibility::Public => settings.public_cache.as_str(),
+        _ => "private, no-cache",
+    };
+    answer
+        .insert_header((header::ETAG, validators.etag.to_string()))
+        .insert_header((
+            header::LAST_MODIFIED,
+            dates::http_date(validators.last_modified),
+        ))
+        .insert_header((header::CACHE_CONTROL, cache));
+}
+
+fn describe(
+    answer: &mut HttpResponseBuilder,
+    selected: &Selected,
+    settings: &Settings,
+    query: &DownloadQuery,
+) {
+    validators(answer, selected, settings);
+    let version = selected.version();
+    let wants_inline = query.disposition.as_deref() == Some("inline");
+    let disposition = if wants_inline && version.content_type.is_inline_safe() {
+        Disposition::Inline
+    } else {
+        Disposition::Attachment
+    };
+    answer
+        .insert_header((header::CONTENT_TYPE, version.content_type.served()))
+        .insert_header((header::ACCEPT_RANGES, "bytes"))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            content_disposition(disposition, &selected.file().name),
+        ))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'",
+        ))
+        .insert_header((CORP, settings.resource_policy.as_str()));
+    if let Some(digest) = version.sha256 {
+        answer.insert_header((REPR_DIGEST, format!("sha-256=:{}:", digest.base64())));
+    }
+}

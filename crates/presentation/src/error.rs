@@ -1,0 +1,223 @@
+//! The one table from errors to statuses, codes and titles; problem details (RFC 9457).
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use cloakroom_application::{
+    Error, StoreOperation,
+    ports::{CredentialError, RepositoryError},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An error on its way to a client.
+#[derive(Debug)]
+pub enum ApiError {
+    /// What a use case answered.
+    App(Error),
+    /// 416, with the size that the range was held against.
+    Unsatisfiable(u64),
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// There is nothing at this path.
+    NoRoute,
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self::App(error)
+    }
+}
+
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::App(Error::Internal(error.into()))
+    }
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// `about:blank`: the code tells problems apart.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The same for every problem of a code.
+    title: &'static str,
+    status: u16,
+    /// About this very problem.
+    detail: String,
+    /// Stable, for programs.
+    code: &'static str,
+    /// The same as `detail`.
+    message: String,
+    details: Details,
+    /// Seconds, where asking again later may help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Details {
+    reason: String,
+}
+
+struct Row(StatusCode, &'static str, &'static str);
+
+impl ApiError {
+    /// The row of the table for this error.
+    fn row(&self) -> Row {
+        match self {
+            Self::App(error) => row_of(error),
+            Self::Unsatisfiable(_) => Row(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "FILE_004",
+                "Range not satisfiable",
+            ),
+            Self::MethodNotAllowed => Row(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "INFRA_002",
+                "Method not allowed",
+            ),
+            Self::NoRoute => Row(StatusCode::NOT_FOUND, "FILE_001", "Not found"),
+        }
+    }
+
+    /// The stable code of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().1
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::App(Error::InProgress { retry_after } | Error::Overloaded { retry_after }) => {
+                Some(retry_after.as_secs().max(1))
+            }
+            Self::App(Error::Repository(
+                RepositoryError::Unavailable(_) | RepositoryError::OutcomeUnknown(_),
+            )) => Some(1),
+            Self::App(Error::Store { .. }) => Some(5),
+            _ => None,
+        }
+    }
+
+    /// Logs what the client is not told. Once, and here.
+    fn log(&self) {
+        let Self::App(error) = self else {
+            return;
+        };
+        if self.row().0.is_server_error() {
+            let mut causes = String::new();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                causes.push_str(": ");
+                causes.push_str(&cause.to_string());
+                source = cause.source();
+            }
+            tracing::error!(code = self.code(), "{error}{causes}");
+        }
+    }
+}
+
+fn row_of(error: &Error) -> Row {
+    use StatusCode as S;
+    match error {
+        Error::Unauthenticated => Row(S::UNAUTHORIZED, "AUTH_001", "Authentication required"),
+        Error::KindForbidden => Row(S::FORBIDDEN, "PERM_001", "Not allowed"),
+        Error::Forbidden => Row(S::FORBIDDEN, "FILE_002", "No access to this file"),
+        Error::NotFound => Row(S::NOT_FOUND, "FILE_001", "File not found"),
+        Error::TooLarge { .. } => Row(S::PAYLOAD_TOO_LARGE, "FILE_003", "File too large"),
+        Error::PreconditionFailed => Row(S::PRECONDITION_FAILED, "FILE_005", "Precondition failed"),
+        Error::Conflict(_) | Error::InProgress { .. } => Row(S::CONFLICT, "FILE_006", "Conflict"),
+        Error::BadValue(_) => Row(S::UNPROCESSABLE_ENTITY, "VAL_001", "Invalid value"),
+        Error::MissingField(_) => Row(S::UNPROCESSABLE_ENTITY, "VAL_002", "Missing field"),
+        Error::DigestMismatch => Row(S::UNPROCESSABLE_ENTITY, "VAL_003", "Digest mismatch"),
+        Error::Malformed(_) => Row(S::BAD_REQUEST, "VAL_004", "Malformed request"),
+        Error::BytesMissing => Row(S::NOT_FOUND, "STORAGE_005", "Stored bytes missing"),
+        Error::Overloaded { .. } => Row(S::SERVICE_UNAVAILABLE, "INFRA_001", "Service busy"),
+        Error::Internal(_) => Row(S::INTERNAL_SERVER_ERROR, "INFRA_005", "Internal error"),
+        Error::Store { operation, .. } => store_row(*operation),
+        Error::Repository(error) => match error {
+            RepositoryError::Unavailable(_) | RepositoryError::OutcomeUnknown(_) => {
+                Row(S::SERVICE_UNAVAILABLE, "DB_001", "Database unreachable")
+            }
+            RepositoryError::Conflict(_) => Row(S::CONFLICT, "DB_004", "Database conflict"),
+            RepositoryError::Failed(_) => {
+                Row(S::INTERNAL_SERVER_ERROR, "DB_002", "Database failure")
+            }
+        },
+        Error::Credential(error) => match error {
+            CredentialError::Nonsense(_) => {
+                Row(S::INTERNAL_SERVER_ERROR, "EXT_002", "Token service failure")
+            }
+            _ => Row(
+                S::SERVICE_UNAVAILABLE,
+                "EXT_001",
+                "Token service unreachable",
+            ),
+        },
+    }
+}
+
+fn store_row(operation: StoreOperation) -> Row {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    match operation {
+        StoreOperation::Upload => Row(unavailable, "STORAGE_002", "Storing failed"),
+        StoreOperation::Download => Row(unavailable, "STORAGE_003", "Reading failed"),
+        StoreOperation::Delete => Row(unavailable, "STORAGE_006", "Removing failed"),
+        StoreOperation::Other => Row(unavailable, "STORAGE_001", "Store failed"),
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(error) => error.fmt(f),
+            Self::Unsatisfiable(size) => {
+                write!(f, "no part of the range lies within the {size} bytes")
+            }
+            Self::MethodNotAllowed => f.write_str("this method is not for this resource"),
+            Self::NoRoute => f.write_str("there is nothing at this path"),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.row().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.log();
+        let Row(status, code, title) = self.row();
+        let detail = self.to_string();
+        let retry_after = self.retry_after();
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json");
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(seconds) = retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Self::Unsatisfiable(size) = self {
+            response.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
+        }
+        response.json(Problem {
+            kind: "about:blank",
+            title,
+            status: status.as_u16(),
+            message: detail.clone(),
+            details: Details {
+                reason: detail.clone(),
+            },
+            detail,
+            code,
+            retry_after,
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! What every request passes first: an id, a place among those in hand, headers, a line in the log.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web,
+};
+use bytes::Bytes;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::{Settings, caller::RecognisedAs, error::ApiError};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const MAX_REQUEST_ID: usize = 128;
+const COME_BACK: Duration = Duration::from_secs(1);
+
+const FIXED_HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
+    (
+        PERMISSIONS_POLICY,
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+];
+/// The reader of the API's documentation styles its elements inline.
+const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; frame-ancestors 'none'";
+
+/// Requests in hand over all workers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InHand(Arc<AtomicUsize>);
+
+struct Place(Arc<AtomicUsize>);
+
+impl InHand {
+    fn enter(&self, limit: usize) -> Option<Place> {
+        let place = Place(Arc::clone(&self.0));
+        (self.0.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The middleware.
+pub(crate) async fn front(
+    settings: web::Data<Settings>,
+    in_hand: web::Data<InHand>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let start = Instant::now();
+    let id = request_id(request.headers());
+    let docs = request.path().starts_with("/docs");
+    let http = request.request().clone();
+    let place = in_hand.enter(settings.max_requests);
+    let answer = if place.is_some() {
+        let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
+        next.call(request)
+            .instrument(span)
+            .await
+            .map(ServiceResponse::map_into_boxed_body)
+    } else {
+        let busy = cloakroom_application::Error::Overloaded {
+            retry_after: COME_BACK,
+        };
+        Err(ApiError::from(busy).into())
+    };
+    let mut answer = answer.unwrap_or_else(|error| ServiceResponse::from_err(error, http));
+    decorate(answer.headers_mut(), &settings, id.clone());
+    if docs {
+        let policy = HeaderValue::from_static(DOCS_POLICY);
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    let line = Line::new(answer.request(), answer.status(), id, start);
+    Ok(answer.map_body(|_, body| {
+        BoxBody::new(Logged {
+            body,
+            line,
+            _place: place,
+        })
+    }))
+}
+
+/// Adds the headers that every answer has; those of the resource itself win.
+pub(crate) fn decorate(headers: &mut HeaderMap, settings: &Settings, id: HeaderValue) {
+    for (name, value) in FIXED_HEADERS {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    let transport = settings.transport_security.as_deref();
+    if let Some(value) = transport.and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    headers.insert(REQUEST_ID, id);
+}
+
+/// The client's request id if it is well formed, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let well_formed = |value: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&value.len())
+            && value
+                .as_bytes()
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    };
+    headers
+        .get(REQUEST_ID)
+        .filter(well_formed)
+        .cloned()
+        .unwrap_or_else(|| {
+            let id = Uuid::new_v4().simple().to_string();
+            HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        })
+}
+
+/// The request's line in the log, written when its answer is through or broken off.
+struct Line {
+    id: HeaderValue,
+    method: String,
+    path: String,
+    who: &'static str,
+    status: StatusCode,
+    start: Instant,
+    sent: u64,
+}
+
+impl Line {
+    fn new(request: &HttpRequest, status: StatusCode, id: HeaderValue, start: Instant) -> Self {
+        let who = request
+            .extensions()
+            .get::<RecognisedAs>()
+            .map_or("-", |kind| kind.0.as_str());
+        let path = request.match_pattern().unwrap_or_else(|| "-".to_owned());
+        Self {
+            id,
+            method: request.method().to_string(),
+            path,
+            who,
+            status,
+            start,
+            sent: 0,
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        tracing::info!(
+            target: "cloakroom::access",
+            id = self.id.to_str().unwrap_or_default(),
+            method = self.method,
+            route = self.path,
+            status = self.status.as_u16(),
+            principal = self.who,
+            bytes = self.sent,
+            ms = self.start.elapsed().as_secs_f64() * 1000.0,
+            "request"
+        );
+    }
+}
+
+struct Logged {
+    body: BoxBody,
+    line: Line,
+    _place: Option<Place>,
+}
+
+impl MessageBody for Logged {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let next = Pin::new(&mut self.body).poll_next(cx);
+        match &next {
+            Poll::Ready(Some(Ok(chunk))) => self.line.sent += chunk.len() as u64,
+            Poll::Ready(Some(Err(error))) => {
+                let id = self.line.id.to_str().unwrap_or_default();
+                tracing::error!(id, %error, "an answer broke off");
+            }
+            _ => {}
+        }
+        next
+    }
+}

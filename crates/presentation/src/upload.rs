@@ -1,0 +1,289 @@
+//! Uploading: which protocol a request speaks, and what it may do before its body is read.
+
+pub(crate) mod admission;
+mod body;
+mod form;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderName},
+    web,
+};
+use cloakroom_application::{
+    App, Authorized, Destination, Error, Idempotency, NewUpload, Started, authorize, begin,
+    check_current,
+};
+use cloakroom_domain::{AccountId, Action, ContentType, File, FileName, Sha256Digest, Visibility};
+use futures_util::StreamExt;
+use serde::Deserialize;
+
+use self::{
+    body::{Inbound, Whole},
+    form::Fields,
+};
+use crate::{Settings, caller::Caller, conditions, error::ApiError, params, wire};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const MAX_KEY: usize = 255;
+
+/// What a raw upload says in its address.
+#[derive(Debug, Default, Deserialize)]
+struct RawQuery {
+    filename: Option<String>,
+    visibility: Option<String>,
+    account_id: Option<String>,
+}
+
+/// One upload request, as the protocols see it.
+pub(crate) struct Request<'a> {
+    app: &'a Arc<App>,
+    who: &'a Caller,
+    http: &'a HttpRequest,
+    query: RawQuery,
+    /// The file that gets a new version; `None` for a new file.
+    target: Option<Authorized<File>>,
+}
+
+/// Uploads a file: a form with a part `file`, or a raw body.
+#[utoipa::path(post, path = "", tag = "files",
+    params(
+        ("filename" = Option<String>, Query, description = "Name of a raw body"),
+        ("visibility" = Option<String>, Query, description = "`public`, `account` or `private`, for a raw body"),
+        ("account_id" = Option<String>, Query, description = "Account to upload into, for service and admin tokens"),
+        ("Idempotency-Key" = Option<String>, Header, description = "At most 255 bytes; the same key gives the same answer for 24 h"),
+        ("Repr-Digest" = Option<String>, Header, description = "`sha-256=:…:`, verified")),
+    request_body(content((String = "multipart/form-data"), (String = "application/octet-stream"))),
+    responses((status = 201, description = "Stored durably", body = wire::FileBody),
+        (status = "4XX", description = "Refused; nothing is left", body = crate::error::Problem),
+        (status = 503, description = "A dependency failed; nothing is left", body = crate::error::Problem)))]
+pub(crate) async fn create(
+    app: web::Data<App>,
+    settings: web::Data<Settings>,
+    who: Caller,
+    http: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let app = app.into_inner();
+    let file = Request::new(&app, &who, &http, None)?
+        .receive(payload)
+        .await?;
+    let body = wire::FileBody::new(&file, &settings.public_url)?;
+    let location = wire::file_url(&settings.public_url, file.id.as_str());
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, location))
+        .json(body))
+}
+
+/// Uploads a file by a form, for existing clients.
+#[utoipa::path(post, path = "/upload", tag = "files",
+    request_body(content((String = "multipart/form-data"))),
+    responses((status = 200, description = "Stored durably", body = wire::UploadedBody),
+        (status = "4XX", description = "Refused; nothing is left", body = crate::error::Problem)))]
+pub(crate) async fn create_by_form(
+    app: web::Data<App>,
+    settings: web::Data<Settings>,
+    who: Caller,
+    http: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if !admission::is_form(http.headers()) {
+        return Err(Error::Malformed(format!("the body is not {}", admission::FORM)).into());
+    }
+    let app = app.into_inner();
+    let file = Request::new(&app, &who, &http, None)?
+        .receive(payload)
+        .await?;
+    let file = wire::FileBody::new(&file, &settings.public_url)?;
+    Ok(HttpResponse::Ok().json(wire::UploadedBody { file }))
+}
+
+/// Stores a new version of a file from the body or a form. A name that comes with it becomes the file's.
+#[utoipa::path(put, path = "/{file_id}", tag = "files",
+    params(("file_id" = String, Path), ("filename" = Option<String>, Query),
+        ("If-Match" = Option<String>, Header, description = "ETag that the current version must have")),
+    request_body(content((String = "application/octet-stream"), (String = "multipart/form-data"))),
+    responses((status = 200, description = "Stored durably, current now", body = wire::FileBody),
+        (status = "4XX", description = "Refused; nothing is changed", body = crate::error::Problem)))]
+pub(crate) async fn replace(
+    app: web::Data<App>,
+    settings: web::Data<Settings>,
+    who: Caller,
+    id: params::FileIdPath,
+    http: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let app = app.into_inner();
+    let target = authorize(&app, &who, &id, Action::Write).await?;
+    let file = Request::new(&app, &who, &http, Some(target))?
+        .receive(payload)
+        .await?;
+    let body = wire::FileBody::new(&file, &settings.public_url)?;
+    Ok(HttpResponse::Ok().json(body))
+}
+
+impl<'a> Request<'a> {
+    fn new(
+        app: &'a Arc<App>,
+        who: &'a Caller,
+        http: &'a HttpRequest,
+        target: Option<Authorized<File>>,
+    ) -> Result<Self, ApiError> {
+        if !who.may_upload() {
+            return Err(Error::Unauthenticated.into());
+        }
+        for resumable in ["tus-resumable", "upload-complete"] {
+            if http.headers().contains_key(resumable) {
+                return Err(
+                    Error::Malformed("resumable uploads are not available".to_owned()).into(),
+                );
+            }
+        }
+        admission::check_length(http.headers(), app.limits.max_file_size)?;
+        let query = web::Query::<RawQuery>::from_query(http.query_string())
+            .map_err(|error| Error::BadValue(error.to_string()))?
+            .into_inner();
+        Ok(Self {
+            app,
+            who,
+            http,
+            query,
+            target,
+        })
+    }
+
+    async fn receive(self, payload: web::Payload) -> Result<File, ApiError> {
+        let stated = conditions::stated_digest(self.http.headers())?;
+        let started = if admission::is_form(self.http.headers()) {
+            let whole = stated.map(|stated| (Whole::default(), stated));
+            let inbound = Inbound::new(payload, whole.as_ref().map(|(seen, _)| seen.clone()));
+            form::receive(&self, inbound, whole).await?
+        } else {
+            self.receive_raw(Inbound::new(payload, None), stated)
+                .await?
+        };
+        match started {
+            Started::Running(upload) => Ok(upload.finish().await?),
+            Started::Replay(file) => Ok(*file),
+        }
+    }
+
+    async fn receive_raw(
+        &self,
+        mut inbound: Inbound,
+        digest: Option<Sha256Digest>,
+    ) -> Result<Started, ApiError> {
+        let headers = self.http.headers();
+        let name = self.query.filename.clone().or_else(|| {
+            let value = headers.get(header::CONTENT_DISPOSITION)?;
+            let parsed = header::ContentDisposition::from_raw(value).ok()?;
+            parsed
+                .get_filename_ext()
+                .map(|ext| String::from_utf8_lossy(&ext.value).into_owned())
+                .or_else(|| parsed.get_filename().map(str::to_owned))
+        });
+        let declared = conditions::text(headers, header::CONTENT_TYPE);
+        let declared = declared.as_deref().and_then(ContentType::parse);
+        let fields = Fields {
+            visibility: self
+                .query
+                .visibility
+                .as_deref()
+                .map(visibility)
+                .transpose()?,
+            metadata: None,
+            account: None,
+        };
+        let name = name.map(|name| FileName::clean(&name));
+        let mut upload = match self.begin(name, declared, digest, fields).await? {
+            Started::Running(upload) => upload,
+            replay @ Started::Replay(_) => return Ok(replay),
+        };
+        while let Some(chunk) = inbound.next().await {
+            let written = match chunk {
+                Ok(chunk) => upload.write(chunk).await,
+                Err(error) => Err(body::broken(&error)),
+            };
+            if let Err(error) = written {
+                upload.give_up().await;
+                return Err(error.into());
+            }
+        }
+        Ok(Started::Running(upload))
+    }
+
+    async fn begin(
+        &self,
+        name: Option<FileName>,
+        declared_type: Option<ContentType>,
+        digest: Option<Sha256Digest>,
+        fields: Fields,
+    ) -> Result<Started, ApiError> {
+        let headers = self.http.headers();
+        let limit = self.app.limits.max_file_size;
+        let new = NewUpload {
+            destination: self.destination(fields)?,
+            name,
+            declared_type,
+            // A form is a little longer than its file.
+            size: admission::content_length(headers).map(|length| length.min(limit)),
+            digest,
+            idempotency: self.idempotency()?,
+        };
+        Ok(begin(self.app, self.who, new).await?)
+    }
+
+    fn destination(&self, fields: Fields) -> Result<Destination, ApiError> {
+        let Some(file) = &self.target else {
+            let named = self.query.account_id.as_deref().map(account).transpose()?;
+            return Ok(Destination::NewFile {
+                account: fields.account.or(named),
+                visibility: fields.visibility.unwrap_or_default(),
+                metadata: fields.metadata.unwrap_or_default(),
+            });
+        };
+        if fields.visibility.is_some() || fields.metadata.is_some() {
+            let kept = "visibility and metadata belong to the file; change them by PATCH …/info";
+            return Err(Error::BadValue(kept.to_owned()).into());
+        }
+        let conditions = conditions::preconditions(self.http.headers());
+        check_current(file, &conditions)?;
+        Ok(Destination::NewVersion {
+            file: Box::new(file.clone()),
+            only_if_unchanged: conditions.if_match.is_some()
+                || conditions.if_unmodified_since.is_some()
+                || conditions.if_none_match.is_some(),
+        })
+    }
+
+    fn idempotency(&self) -> Result<Option<Idempotency>, ApiError> {
+        let Some(key) = conditions::text(self.http.headers(), IDEMPOTENCY_KEY) else {
+            return Ok(None);
+        };
+        if key.is_empty() || key.len() > MAX_KEY || key.contains('\0') {
+            return Err(
+                Error::BadValue(format!("Idempotency-Key must have 1 to {MAX_KEY} bytes")).into(),
+            );
+        }
+        let length = conditions::text(self.http.headers(), header::CONTENT_LENGTH);
+        Ok(Some(Idempotency {
+            key,
+            fingerprint: format!(
+                "{} {} {}",
+                self.http.method(),
+                self.http.path(),
+                length.as_deref().unwrap_or("-")
+            ),
+        }))
+    }
+}
+
+fn visibility(text: &str) -> Result<Visibility, Error> {
+    Visibility::parse(text.trim())
+        .ok_or_else(|| Error::BadValue("visibility must be public, account or private".to_owned()))
+}
+
+fn account(text: &str) -> Result<AccountId, Error> {
+    AccountId::parse(text.trim()).map_err(|error| Error::BadValue(format!("account_id {error}")))
+}

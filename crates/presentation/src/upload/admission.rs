@@ -1,0 +1,75 @@
+//! What can be refused before a body is read, also before `100 Continue` is sent.
+
+use actix_web::http::{
+    Method,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+};
+use cloakroom_application::{App, Error, authorize, identify};
+use cloakroom_domain::{Action, FileId};
+use percent_encoding::percent_decode_str;
+
+use crate::{Settings, caller::credentials, conditions, error::ApiError};
+
+/// The media type of a form (RFC 7578).
+pub(crate) const FORM: &str = "multipart/form-data";
+
+/// How much longer than its file a form may be: boundaries, part headers, the optional parts.
+const FORM_SLACK: u64 = 64 * 1024;
+
+/// The announced length of a body, where one is announced.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Whether the body is a form.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    conditions::text(headers, CONTENT_TYPE).is_some_and(|value| {
+        value
+            .split(';')
+            .next()
+            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(FORM))
+    })
+}
+
+/// Refuses a body whose announced length cannot be within the limit.
+pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Error> {
+    let slack = if is_form(headers) { FORM_SLACK } else { 0 };
+    match content_length(headers) {
+        Some(length) if length > limit.saturating_add(slack) => Err(Error::TooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a request that waits for `100 Continue` (RFC 9110 §10.1.1) may send its body.
+///
+/// The request itself is judged again, in full, once it goes on.
+pub(crate) async fn admit(
+    app: &App,
+    settings: &Settings,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let who = identify(app, &credentials(headers)).await?;
+    if !who.may_upload() {
+        return Err(Error::Unauthenticated.into());
+    }
+    check_length(headers, app.limits.max_file_size)?;
+    let segment = path
+        .strip_prefix(settings.mount.trim_end_matches('/'))
+        .unwrap_or_default();
+    let segment = segment.trim_start_matches('/');
+    if method == Method::PUT && !segment.is_empty() && !segment.contains('/') {
+        let id = percent_decode_str(segment).decode_utf8_lossy().into_owned();
+        let id =
+            FileId::parse(id).map_err(|error| Error::BadValue(format!("the file's id {error}")))?;
+        authorize(app, &who, &id, Action::Write).await?;
+    }
+    Ok(())
+}
