@@ -20,8 +20,8 @@ pub enum ApiError {
     App(Error),
     /// 416, with the size that the range was held against.
     Unsatisfiable(u64),
-    /// The path exists, the method does not.
-    MethodNotAllowed,
+    /// The path exists, the method does not; those that do, in lower case.
+    MethodNotAllowed(&'static [&'static str]),
     /// There is nothing at this path.
     NoRoute,
 }
@@ -76,7 +76,7 @@ impl ApiError {
                 "FILE_004",
                 "Range not satisfiable",
             ),
-            Self::MethodNotAllowed => Row(
+            Self::MethodNotAllowed(_) => Row(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "INFRA_002",
                 "Method not allowed",
@@ -179,7 +179,7 @@ impl fmt::Display for ApiError {
             Self::Unsatisfiable(size) => {
                 write!(f, "no part of the range lies within the {size} bytes")
             }
-            Self::MethodNotAllowed => f.write_str("this method is not for this resource"),
+            Self::MethodNotAllowed(_) => f.write_str("this method is not for this resource"),
             Self::NoRoute => f.write_str("there is nothing at this path"),
         }
     }
@@ -204,8 +204,14 @@ impl ResponseError for ApiError {
         if let Some(seconds) = retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
-        if let Self::Unsatisfiable(size) = self {
-            response.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
+        match self {
+            Self::Unsatisfiable(size) => {
+                response.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
+            }
+            Self::MethodNotAllowed(allowed) => {
+                response.insert_header((header::ALLOW, allowed.join(", ").to_uppercase()));
+            }
+            Self::App(_) | Self::NoRoute => {}
         }
         response.json(Problem {
             kind: "about:blank",

@@ -31,7 +31,7 @@ macro_rules! routes {
             $(
                 let resource = web::resource(vec![$path, $($alias)?])
                     $(.route(web::route().guard(any_of(&[$(stringify!($method)),+])).to($($handler)::+)))+
-                    .default_service(web::to(method_not_allowed));
+                    .default_service(web::to(|| method_not_allowed(&[$($(stringify!($method)),+),+])));
                 config.service(resource);
             )+
         }
@@ -84,8 +84,8 @@ fn any_of(methods: &'static [&'static str]) -> impl Guard {
     })
 }
 
-async fn method_not_allowed() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::MethodNotAllowed)
+async fn method_not_allowed(allowed: &'static [&'static str]) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::MethodNotAllowed(allowed))
 }
 
 async fn no_route() -> Result<HttpResponse, ApiError> {

@@ -13,7 +13,7 @@ use actix_web::{error::PayloadError, web};
 use bytes::Bytes;
 use cloakroom_application::Error;
 use cloakroom_domain::Sha256Digest;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -33,8 +33,11 @@ impl Whole {
 }
 
 /// The body of a request. It ends with an error if the client is slower than 1 KiB/s for 30 s;
-/// only time spent waiting for the client counts.
-pub(crate) struct Inbound {
+/// only time spent waiting for the client counts. Clones read the same body on.
+#[derive(Clone)]
+pub(crate) struct Inbound(Rc<RefCell<State>>);
+
+struct State {
     payload: web::Payload,
     whole: Option<Whole>,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -43,16 +46,36 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) const fn new(payload: web::Payload, whole: Option<Whole>) -> Self {
-        Self {
+    pub(crate) fn new(payload: web::Payload, whole: Option<Whole>) -> Self {
+        let state = State {
             payload,
             whole,
             waiting: None,
             waited: Duration::ZERO,
             received: 0,
-        }
+        };
+        Self(Rc::new(RefCell::new(state)))
     }
 
+    /// Reads what follows the last thing of interest, so that the connection can be used again.
+    ///
+    /// # Errors
+    /// There is more of it than `limit` bytes, or the body is broken.
+    pub(crate) async fn drain(mut self, limit: usize) -> Result<(), Error> {
+        let mut length = 0;
+        while let Some(chunk) = self.next().await {
+            length += chunk.map_err(|error| broken(&error))?.len();
+            if length > limit {
+                return Err(Error::Malformed(
+                    "the body goes on after its end".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
     fn arrived(&mut self, chunk: &[u8]) {
         if let Some((since, _)) = self.waiting.take() {
             self.waited += since.elapsed();
@@ -79,14 +102,15 @@ impl Inbound {
 impl Stream for Inbound {
     type Item = Result<Bytes, PayloadError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match Pin::new(&mut self.payload).poll_next(cx) {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.0.borrow_mut();
+        match Pin::new(&mut state.payload).poll_next(cx) {
             Poll::Ready(Some(Ok(chunk))) => {
-                self.arrived(&chunk);
+                state.arrived(&chunk);
                 Poll::Ready(Some(Ok(chunk)))
             }
             Poll::Ready(end) => Poll::Ready(end),
-            Poll::Pending => self.poll_too_slow(cx).map(|()| {
+            Poll::Pending => state.poll_too_slow(cx).map(|()| {
                 let slow = io::Error::new(io::ErrorKind::TimedOut, "slower than 1 KiB/s for 30 s");
                 Some(Err(PayloadError::Io(slow)))
             }),

@@ -16,6 +16,8 @@ use crate::{conditions, error::ApiError};
 const MAX_PARTS: usize = 32;
 const MAX_PART_HEADERS: usize = 16 * 1024;
 const MAX_UNKNOWN_PART: usize = 64 * 1024;
+/// What may follow the last boundary (RFC 2046 §5.1.1).
+const MAX_EPILOGUE: usize = 64 * 1024;
 
 /// What the parts before the file said.
 #[derive(Debug, Default)]
@@ -31,10 +33,13 @@ pub(crate) async fn receive(
     inbound: Inbound,
     whole: Option<(Whole, Sha256Digest)>,
 ) -> Result<Started, ApiError> {
-    let mut form = Multipart::new(request.http.headers(), inbound);
+    let mut form = Multipart::new(request.http.headers(), inbound.clone());
     let mut fields = Fields::default();
     let mut started = None;
-    let filled = fill(request, &mut form, &mut fields, &mut started).await;
+    let mut filled = fill(request, &mut form, &mut fields, &mut started).await;
+    if filled.is_ok() && matches!(started, Some(Started::Running(_))) {
+        filled = inbound.drain(MAX_EPILOGUE).await.map_err(ApiError::from);
+    }
     let intact = filled.and_then(|()| match whole {
         Some((seen, stated))
             if matches!(started, Some(Started::Running(_))) && seen.digest() != stated =>
