@@ -53,7 +53,10 @@ pub async fn delete_removes_an_unfinished_write(h: &Harness) {
     leave_unfinished(h, &key).await;
     leave_unfinished(h, &other).await;
     must(
-        h.store.delete(&h.bucket, &[key.clone()]).await.remove(0),
+        h.store
+            .delete(&h.bucket, std::slice::from_ref(&key))
+            .await
+            .remove(0),
         "delete",
     );
     let left = must(h.store.reap(&h.bucket, in_an_hour()).await, "reap");
