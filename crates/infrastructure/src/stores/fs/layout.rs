@@ -1,0 +1,121 @@
+//! How buckets and keys become paths.
+//!
+//! An object lies at `{bucket}/{first two digits of its UUID}/{account}~{file}~{uuid}{.ext}`: one folder to flush
+//! for an object, and no folder of millions. An unfinished write lies at `{bucket}/tmp/` under the same name, so that
+//! deleting a key finds it, a listing does not see it and reaping reads one folder. `~` and `tmp` occur in no minted key.
+
+use cloakroom_application::ports::StoreError;
+use cloakroom_domain::{Bucket, ObjectKey};
+
+/// The folder of a bucket's unfinished writes.
+pub(super) const UNFINISHED: &str = "tmp";
+
+const SEPARATOR: char = '~';
+
+/// Where an object lies, relative to the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    /// `{bucket}`
+    pub(super) bucket: String,
+    /// `{bucket}/{shard}`
+    pub(super) folder: String,
+    /// `{bucket}/{shard}/{leaf}`
+    pub(super) path: String,
+    /// `{bucket}/tmp/{leaf}`
+    pub(super) unfinished: String,
+}
+
+impl Address {
+    /// The address of a key of our own making in a bucket with a plain name.
+    pub(super) fn of(bucket: &Bucket, key: &ObjectKey) -> Result<Self, StoreError> {
+        let bucket = plain(bucket)?;
+        let Some([account, file, object]) = key.minted_parts() else {
+            return Err(StoreError::Refused(
+                "a folder serves only keys that this service made".into(),
+            ));
+        };
+        let folder = format!("{bucket}/{}", &object[..2]);
+        let leaf = format!("{account}{SEPARATOR}{file}{SEPARATOR}{object}");
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            path: format!("{folder}/{leaf}"),
+            unfinished: format!("{bucket}/{UNFINISHED}/{leaf}"),
+            folder,
+        })
+    }
+}
+
+/// The bucket's name, if it is a plain folder name: `[a-z0-9-]`.
+pub(super) fn plain(bucket: &Bucket) -> Result<&str, StoreError> {
+    let name = bucket.as_str();
+    let plain = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if plain {
+        Ok(name)
+    } else {
+        Err(StoreError::Refused(
+            "a bucket in a folder has a name of a-z, 0-9 and hyphens".into(),
+        ))
+    }
+}
+
+/// The names of all shards.
+pub(super) fn shards() -> impl Iterator<Item = String> {
+    (0..=u8::MAX).map(|byte| format!("{byte:02x}"))
+}
+
+/// The key of a file in a shard, `None` for whatever else lies there.
+pub(super) fn key_of(leaf: &str) -> Option<String> {
+    let mut parts = leaf.split(SEPARATOR);
+    let (account, file, object) = (parts.next()?, parts.next()?, parts.next()?);
+    parts
+        .next()
+        .is_none()
+        .then(|| format!("{account}/{file}/{object}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_back_from_its_path() {
+        let key = "7/f-1/0a2b7c3e-0f53-4a6c-9d6c-1f2e3d4c5b6a.pdf";
+        let address = Address::of(
+            &Bucket::parse("files").unwrap(),
+            &ObjectKey::parse(key).unwrap(),
+        );
+        let address = address.unwrap();
+        assert_eq!(
+            address.path,
+            "files/0a/7~f-1~0a2b7c3e-0f53-4a6c-9d6c-1f2e3d4c5b6a.pdf"
+        );
+        let leaf = address.path.rsplit('/').next().unwrap();
+        assert_eq!(key_of(leaf).as_deref(), Some(key));
+        assert_eq!(address.unfinished, format!("files/tmp/{leaf}"));
+    }
+
+    #[test]
+    fn foreign_keys_and_odd_buckets_are_refused() {
+        let minted = "7/f/0a2b7c3e-0f53-4a6c-9d6c-1f2e3d4c5b6a";
+        let cases = [
+            ("files", "../../etc/passwd"),
+            ("files", "report.pdf"),
+            ("..", minted),
+            (".", minted),
+            ("Files", minted),
+            ("a b", minted),
+        ];
+        for (bucket, key) in cases {
+            let address = Address::of(
+                &Bucket::parse(bucket).unwrap(),
+                &ObjectKey::parse(key).unwrap(),
+            );
+            assert!(
+                matches!(address, Err(StoreError::Refused(_))),
+                "{bucket} {key}"
+            );
+        }
+    }
+}
