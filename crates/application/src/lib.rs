@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+pub mod cache;
 mod checked;
 mod download;
 mod error;
@@ -10,7 +11,7 @@ mod fsck;
 mod health;
 pub mod ports;
 mod sweep;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod upload;
 mod versions;

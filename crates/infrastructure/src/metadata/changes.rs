@@ -1,0 +1,104 @@
+//! Hearing of changes that other replicas made, so that what is cached here does not outlive them.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use cloakroom_application::{cache::CachedTokens, ports::FileRepository};
+use cloakroom_domain::FileId;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::time::{sleep, timeout};
+
+use super::{Backend, Database, error::Cut};
+
+/// Says that an existing file changed; the payload is its id.
+pub(super) const FILES_CHANNEL: &str = "cloakroom_files";
+/// Says that a token was revoked.
+pub(super) const TOKENS_CHANNEL: &str = "cloakroom_tokens";
+
+/// A quiet connection is asked for a sign of life this often.
+const QUIET: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Forgets what others change, until `stop` is ready. Everything is forgotten whenever the connection is made or
+/// lost, since a change may have gone unheard. A SQLite file has one service, so there is nobody to listen to.
+pub async fn follow_changes(
+    database: Arc<Database>,
+    files: Arc<dyn FileRepository>,
+    tokens: Arc<CachedTokens>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    let Backend::Postgres { pool, .. } = &database.backend else {
+        return stop.await;
+    };
+    let caches = Caches { files, tokens };
+    loop {
+        let lost = tokio::select! {
+            () = &mut stop => return,
+            lost = listen(pool.options(), &caches) => lost,
+        };
+        caches.forget_everything();
+        if let Err(error) = lost {
+            tracing::warn!(%error, "not hearing of changes; what is cached lives a few seconds at most");
+        }
+        tokio::select! {
+            () = &mut stop => return,
+            () = sleep(RETRY) => {}
+        }
+    }
+}
+
+struct Caches {
+    files: Arc<dyn FileRepository>,
+    tokens: Arc<CachedTokens>,
+}
+
+impl Caches {
+    fn forget_everything(&self) {
+        self.files.forget(None);
+        self.tokens.forget_all();
+    }
+
+    fn apply(&self, channel: &str, payload: &str) {
+        match (channel, FileId::parse(payload)) {
+            (FILES_CHANNEL, Ok(id)) => self.files.forget(Some(&[id])),
+            (TOKENS_CHANNEL, _) => self.tokens.forget_all(),
+            _ => self.forget_everything(),
+        }
+    }
+}
+
+/// Listens until the connection is lost.
+async fn listen(options: &PgConnectOptions, caches: &Caches) -> Result<(), Cut> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_lazy_with(options.clone());
+    let mut listener = PgListener::connect_with(&pool).await.map_err(Cut::Driver)?;
+    listener.eager_reconnect(false);
+    let channels = listener.listen_all([FILES_CHANNEL, TOKENS_CHANNEL]);
+    within(ANSWER_TIMEOUT, channels).await?;
+    caches.forget_everything();
+    loop {
+        match timeout(QUIET, listener.try_recv()).await {
+            Ok(Ok(Some(change))) => caches.apply(change.channel(), change.payload()),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(Cut::Driver(error)),
+            Err(_) => {
+                let sign = sqlx::query("SELECT 1").execute(&mut listener);
+                within(ANSWER_TIMEOUT, sign).await?;
+            }
+        }
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Cut> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(Cut::Driver),
+        Err(_) => Err(Cut::TimedOut),
+    }
+}

@@ -1,0 +1,149 @@
+//! A stored body becomes a file, or a file's next version.
+
+use cloakroom_application::ports::{Commit, CommitError, CommitTarget};
+use cloakroom_domain::{File, FileName, UserId, VersionId};
+
+use super::{
+    Database,
+    changes::FILES_CHANNEL,
+    claims,
+    files::lock_live,
+    rows::{FullRow, VersionRow, into, media, signed},
+    session::{Session, args},
+    sql::{Sql, sql},
+};
+
+const LOCK_PENDING: Sql = sql!(
+    "SELECT file_id FROM file_versions WHERE version_id = $1 AND state = 'pending'",
+    FOR_UPDATE
+);
+
+const STORE: Sql = sql!(
+    "UPDATE file_versions AS v SET state = 'stored', number = $2, size = $3, stored_size = $3, sha256 = $4, \
+     crc64 = $5, content_type = $6, created_at = ",
+    NOW,
+    ", touched_at = ",
+    NOW,
+    " WHERE version_id = $1 AND state = 'pending' RETURNING ",
+    VERSION
+);
+
+const NEW_FILE: Sql = sql!(
+    "INSERT INTO files AS f (file_id, account_id, user_id, owner_token_hash, filename, visibility, metadata, \
+     media_type, media_family, current_version_id, last_number, current_since, revision, created_at, updated_at) \
+     SELECT v.file_id, $2, $3, $4, $5, $6, $7, $8, $9, v.version_id, v.number, v.created_at, 1, v.created_at, \
+     v.created_at FROM file_versions AS v WHERE v.version_id = $1 RETURNING ",
+    FILE
+);
+
+const NEW_VERSION: Sql = sql!(
+    "UPDATE files AS f SET current_version_id = $2, last_number = $3, media_type = $4, media_family = $5, \
+     filename = COALESCE($6, filename), current_since = ",
+    NOW,
+    ", revision = revision + 1, updated_at = ",
+    NOW,
+    " WHERE file_id = $1 RETURNING ",
+    FILE
+);
+
+impl Database {
+    /// Locks are taken in one order, here as everywhere: idempotency key, pending row, file, stored rows.
+    pub(super) async fn commit_version(&self, commit: &Commit) -> Result<File, CommitError> {
+        let mut session = self.transaction().await?;
+        match settle(&mut session, commit).await {
+            Ok(row) => {
+                // The event's row belongs here, in the same transaction.
+                session.commit().await?;
+                Ok(into(row)?)
+            }
+            Err(refusal) => session.leave(Err(refusal)).await,
+        }
+    }
+}
+
+async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, CommitError> {
+    if let Some(claim) = &commit.claim
+        && !claims::holds(session, claim, commit.version).await?
+    {
+        return Err(CommitError::Lost);
+    }
+    let row = match &commit.target {
+        CommitTarget::NewFile {
+            owner,
+            name,
+            visibility,
+            metadata,
+        } => {
+            let version = store(session, commit, 1).await?;
+            let (media_type, family) = media(commit.content_type.as_str());
+            let args = args![
+                commit.version.to_string(),
+                owner.account.as_str(),
+                owner.user.as_ref().map(UserId::as_str),
+                owner.token.as_ref().map(|token| token.bytes().as_slice()),
+                name.as_str(),
+                visibility.as_str(),
+                metadata.as_json(),
+                media_type,
+                family,
+            ];
+            let file = session.one(NEW_FILE, args).await?;
+            FullRow { file, version }
+        }
+        CommitTarget::NewVersion { expected, name } => {
+            let name = name.as_ref().map(FileName::as_str);
+            new_version(session, commit, *expected, name).await?
+        }
+    };
+    if let Some(claim) = &commit.claim {
+        claims::answer(session, claim, &row).await?;
+    }
+    Ok(row)
+}
+
+async fn store(
+    session: &mut Session,
+    commit: &Commit,
+    number: i64,
+) -> Result<VersionRow, CommitError> {
+    let args = args![
+        commit.version.to_string(),
+        number,
+        signed(commit.size)?,
+        commit.sha256.bytes().as_slice(),
+        commit.crc64.cast_signed(),
+        commit.content_type.as_str(),
+    ];
+    let stored: Option<VersionRow> = session.optional(STORE, args).await?;
+    stored.ok_or(CommitError::Lost)
+}
+
+async fn new_version(
+    session: &mut Session,
+    commit: &Commit,
+    expected: Option<VersionId>,
+    name: Option<&str>,
+) -> Result<FullRow, CommitError> {
+    let pending = args![commit.version.to_string()];
+    let pending: Option<(String,)> = session.optional(LOCK_PENDING, pending).await?;
+    let (file_id,) = pending.ok_or(CommitError::Lost)?;
+    let file = lock_live(session, &file_id).await?;
+    let file = file.ok_or(CommitError::FileGone)?;
+    if expected.is_some_and(|expected| expected.to_string() != file.current_version_id) {
+        return Err(CommitError::Changed);
+    }
+    let number = file.last_number + 1;
+    let version = store(session, commit, number).await?;
+    let (media_type, family) = media(commit.content_type.as_str());
+    let args = args![
+        file_id.as_str(),
+        commit.version.to_string(),
+        number,
+        media_type,
+        family,
+        name,
+    ];
+    let file = session.one(NEW_VERSION, args).await?;
+    session.notify(FILES_CHANNEL, &file_id).await?;
+    Ok(FullRow { file, version })
+}

@@ -1,0 +1,59 @@
+//! SQL as one body for both dialects: what differs is a named piece.
+
+/// A statement in both dialects.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sql {
+    pub(super) postgres: &'static str,
+    pub(super) sqlite: &'static str,
+}
+
+/// Puts a statement together from texts and the named pieces of [`dialect!`].
+macro_rules! sql {
+    ($($piece:tt),+ $(,)?) => {
+        $crate::metadata::sql::Sql {
+            postgres: concat!($($crate::metadata::sql::dialect!(postgres $piece)),+),
+            sqlite: concat!($($crate::metadata::sql::dialect!(sqlite $piece)),+),
+        }
+    };
+}
+
+/// The pieces in which the dialects differ, and the lists of columns.
+///
+/// - `NOW`: the database's clock in microseconds, as of the start of the statement so that an index can be asked with it
+/// - `FOR_UPDATE`, `SKIP_LOCKED`: row locks; a writer of SQLite is alone anyway
+/// - `EACH`: a list, from the JSON array of texts in `$1`
+/// - `FILE`, `VERSION`: the columns of `FileRow` from `f`, of `VersionRow` from `v`; `TOKEN`: of `TokenRow`
+/// - `ANY_VERSION`: the select of `AnyVersionRow`
+macro_rules! dialect {
+    (postgres NOW) => { "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint" };
+    (sqlite NOW) => { "CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000" };
+    (postgres FOR_UPDATE) => { " FOR UPDATE" };
+    (sqlite FOR_UPDATE) => { "" };
+    (postgres SKIP_LOCKED) => { " FOR UPDATE SKIP LOCKED" };
+    (sqlite SKIP_LOCKED) => { "" };
+    (postgres EACH) => { "= ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))" };
+    (sqlite EACH) => { "IN (SELECT value FROM json_each($1))" };
+    (postgres MIGRATIONS_TABLE) => {
+        "SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('_sqlx_migrations')"
+    };
+    (sqlite MIGRATIONS_TABLE) => {
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
+    };
+    ($_dialect:ident FILE) => {
+        "f.file_id, f.account_id, f.user_id, f.owner_token_hash, f.filename, f.visibility, f.metadata, \
+         f.current_version_id, f.last_number, f.current_since, f.revision, f.created_at, f.updated_at, f.deleted_at"
+    };
+    ($_dialect:ident VERSION) => {
+        "v.version_id, v.number, v.store_id, v.bucket, v.key, v.size, v.stored_size, v.encoding, v.wrapped_key, \
+         v.sha256, v.crc64, v.content_type, v.created_at AS stored_at"
+    };
+    ($_dialect:ident TOKEN) => { "token_id, name, kind, account_id, user_id, created_at, revoked_at" };
+    ($_dialect:ident ANY_VERSION) => {
+        "SELECT v.version_id, v.file_id, f.file_id IS NOT NULL AS file_exists, \
+         COALESCE(f.current_version_id = v.version_id, FALSE) AS is_current, v.state, v.store_id, v.bucket, v.key, \
+         v.stored_size, v.sha256 FROM file_versions AS v LEFT JOIN files AS f ON f.file_id = v.file_id "
+    };
+    ($_dialect:ident $text:literal) => { $text };
+}
+
+pub(super) use {dialect, sql};
