@@ -6,11 +6,7 @@
 use cloakroom_application::ports::{FileFilter, FileScope, ListOrder, PageMark, TypeFilter};
 use cloakroom_domain::UserId;
 
-use super::{
-    rows::owned_by,
-    session::Arg,
-    sql::{sql},
-};
+use super::{rows::owned_by, session::Arg, sql::sql};
 
 /// The condition of the partial indexes; it must stand in the query as it stands there.
 const LIVE: &str = "deleted_at IS NULL";
@@ -59,8 +55,8 @@ pub(super) fn page(filter: &FileFilter) -> Option<(String, Vec<Arg>)> {
     let columns = sql!(FILE, ", ", VERSION).postgres;
     let by = query.order_by("page.");
     let text = format!(
-        "SELECT {columns} FROM ({ids}) AS page JOIN files AS f ON f.file_id = page.file_id \
-         JOIN file_versions AS v ON v.version_id = f.current_version_id ORDER BY {by} LIMIT {limit}"
+        "SELECT {columns} FROM ({ids}) AS page JOIN files ON files.file_id = page.file_id \
+         JOIN file_versions ON file_versions.version_id = files.current_version_id ORDER BY {by} LIMIT {limit}"
     );
     Some((text, query.args))
 }

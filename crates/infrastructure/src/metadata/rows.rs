@@ -110,7 +110,8 @@ impl TryFrom<FullRow> for File {
         Ok(Self {
             id: FileId::parse(file.file_id).or_broken("a file id cannot be read")?,
             owner: Owner {
-                account: AccountId::parse(file.account_id).or_broken("an account cannot be read")?,
+                account: AccountId::parse(file.account_id)
+                    .or_broken("an account cannot be read")?,
                 user: user(file.user_id)?,
                 token: match file.owner_token_hash {
                     Some(bytes) => Some(TokenHash::from_bytes(digest(bytes)?)),
@@ -164,11 +165,7 @@ pub(super) fn version_id(text: &str) -> Result<VersionId, RepositoryError> {
 }
 
 /// Reads an address.
-pub(super) fn location(
-    store: &str,
-    bucket: &str,
-    key: &str,
-) -> Result<Location, RepositoryError> {
+pub(super) fn location(store: &str, bucket: &str, key: &str) -> Result<Location, RepositoryError> {
     Ok(Location {
         store: store_id(store)?,
         bucket: Bucket::parse(bucket).or_broken("a bucket cannot be read")?,

@@ -10,7 +10,7 @@ use super::{
     Backend, Database,
     error::{Cut, Stake, broken},
     session::args,
-    sql::{sql},
+    sql::sql,
 };
 
 /// How long migrating may take, waiting for another process that does it included.

@@ -231,7 +231,10 @@ impl Session {
             Ok((connection, arguments)) => {
                 let query = sqlx::query_with(statement.text(text), arguments);
                 let done = query.execute(connection);
-                in_time(self.deadline, async { done.await.map(|done| done.rows_affected()) }).await
+                in_time(self.deadline, async {
+                    done.await.map(|done| done.rows_affected())
+                })
+                .await
             }
             Err(cut) => Err(cut),
         });
