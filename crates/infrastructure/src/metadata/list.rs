@@ -25,19 +25,19 @@ pub(super) fn page(filter: &FileFilter) -> Option<(String, Vec<Arg>)> {
     match &filter.scope {
         FileScope::All => {
             let user = query.user(filter.owner.as_ref());
-            walks.push(query.walk([user, shared].concat(), &limit));
+            walks.push(query.walk(&[user, shared].concat(), &limit));
         }
         FileScope::Caller(owner) => {
             let account = format!("account_id = {}", query.bind(owner.account.as_str()));
             if filter.owner.is_none() || filter.owner == owner.user {
                 let own = format!("owned_by = {}", query.bind(owned_by(owner)));
                 let own = [vec![account.clone(), own], shared.clone()].concat();
-                walks.push(query.walk(own, &limit));
+                walks.push(query.walk(&own, &limit));
             }
             if !filter.deleted {
                 let user = query.user(filter.owner.as_ref());
                 let seen = [vec![account, SEEN.to_owned()], user, shared].concat();
-                walks.push(query.walk(seen, &limit));
+                walks.push(query.walk(&seen, &limit));
             }
         }
     }
@@ -115,7 +115,7 @@ impl Query {
     }
 
     /// At most a page of one index.
-    fn walk(&self, conditions: Vec<String>, limit: &str) -> String {
+    fn walk(&self, conditions: &[String], limit: &str) -> String {
         let column = self.column();
         format!(
             "SELECT {column}, file_id FROM files WHERE {} ORDER BY {} LIMIT {limit}",
