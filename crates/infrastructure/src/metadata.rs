@@ -11,6 +11,8 @@ mod error;
 mod files;
 mod ledger;
 mod list;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod registry;
 mod rows;

@@ -45,18 +45,21 @@ pub(super) fn page(filter: &FileFilter) -> Option<(String, Vec<Arg>)> {
         [] => return None,
         [walk] => walk.clone(),
         // Not UNION ALL: a file of the caller's own that the account may see is found by both.
-        several => several
-            .iter()
-            .enumerate()
-            .map(|(n, walk)| format!("SELECT * FROM ({walk}) AS walk{n}"))
-            .collect::<Vec<_>>()
-            .join(" UNION "),
+        several => {
+            let both: Vec<String> = several
+                .iter()
+                .enumerate()
+                .map(|(n, walk)| format!("SELECT * FROM ({walk}) AS walk{n}"))
+                .collect();
+            let (both, by) = (both.join(" UNION "), query.order_by(""));
+            format!("SELECT * FROM ({both}) AS walks ORDER BY {by} LIMIT {limit}")
+        }
     };
     let columns = sql!(FILE, ", ", VERSION).postgres;
     let by = query.order_by("page.");
     let text = format!(
         "SELECT {columns} FROM ({ids}) AS page JOIN files ON files.file_id = page.file_id \
-         JOIN file_versions ON file_versions.version_id = files.current_version_id ORDER BY {by} LIMIT {limit}"
+         JOIN file_versions ON file_versions.version_id = files.current_version_id ORDER BY {by}"
     );
     Some((text, query.args))
 }
@@ -92,7 +95,10 @@ impl Query {
             None => {}
         }
         if let Some(prefix) = filter.name_prefix.as_deref().filter(|p| !p.is_empty()) {
-            conditions.push(format!("filename >= {}", self.bind(prefix)));
+            // Of two lower bounds SQLite would use either; behind a mark, the mark says it all.
+            if !matches!(&filter.after, Some(PageMark::Name(name, _)) if name.as_str() >= prefix) {
+                conditions.push(format!("filename >= {}", self.bind(prefix)));
+            }
             if let Some(end) = after_prefix(prefix) {
                 conditions.push(format!("filename < {}", self.bind(end)));
             }
