@@ -312,3 +312,6 @@ impl TokenRepository for CachedTokens {
         self.inner.revoke(id).await
     }
 }
+
+#[cfg(test)]
+mod tests;

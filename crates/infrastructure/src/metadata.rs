@@ -11,6 +11,8 @@ mod error;
 mod files;
 mod ledger;
 mod list;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod registry;
 mod rows;
@@ -93,12 +95,12 @@ enum Backend {
     Postgres {
         pool: Pool<Postgres>,
         /// Without limits of time on statements.
-        migration: PgConnectOptions,
+        migration: Box<PgConnectOptions>,
     },
     Sqlite {
         readers: Pool<Sqlite>,
         writer: Pool<Sqlite>,
-        migration: SqliteConnectOptions,
+        migration: Box<SqliteConnectOptions>,
     },
 }
 
@@ -134,7 +136,7 @@ impl Database {
         Ok(Self {
             backend: Backend::Postgres {
                 pool: Pool::new(bounded, options.pool_size.max(1)),
-                migration: base,
+                migration: Box::new(base),
             },
             _exclusive: None,
         })
@@ -158,7 +160,7 @@ impl Database {
             backend: Backend::Sqlite {
                 readers: Pool::new(base.clone(), SQLITE_READERS),
                 writer: Pool::new(base.clone(), 1),
-                migration: base.busy_timeout(SQLITE_MIGRATION_BUSY),
+                migration: Box::new(base.busy_timeout(SQLITE_MIGRATION_BUSY)),
             },
             _exclusive: exclusive,
         })

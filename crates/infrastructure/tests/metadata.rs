@@ -1,5 +1,6 @@
 //! The metadata adapters, on real databases.
 
+#[cfg(test)]
 #[path = "metadata/support.rs"]
 mod support;
 

@@ -15,7 +15,7 @@ use super::{
     sql::{Sql, sql},
 };
 
-const FIND: Sql = sql! {
+pub(super) const FIND: Sql = sql! {
     "SELECT ", FILE, ", ", VERSION, " FROM files JOIN file_versions ON file_versions.version_id = \
      files.current_version_id WHERE files.file_id = $1"
 };

@@ -33,7 +33,7 @@ const GIVE_UP: Sql = sql! {
 };
 
 /// Materialised, for a plan that asked for the stale rows again would skip those it had locked and find others.
-const EXPIRE: Sql = sql! {
+pub(super) const EXPIRE: Sql = sql! {
     "WITH stale AS MATERIALIZED (SELECT version_id FROM file_versions WHERE state = 'pending' AND touched_at <= ",
     NOW, " - $1 ORDER BY touched_at LIMIT $2", SKIP_LOCKED, ") UPDATE file_versions SET state = 'deleting', \
      delete_after = ", NOW, " WHERE state = 'pending' AND version_id IN (SELECT version_id FROM stale)"
@@ -56,7 +56,7 @@ const POSTPONE: Sql = sql! {
     "UPDATE file_versions SET delete_after = ", NOW, " + $2 WHERE state = 'deleting' AND version_id ", EACH
 };
 
-const EXPIRE_KEYS: Sql = sql! {
+pub(super) const EXPIRE_KEYS: Sql = sql! {
     "WITH stale AS MATERIALIZED (SELECT principal, key FROM idempotency_keys WHERE expires_at <= ", NOW,
     " AND (answer IS NOT NULL OR locked_until <= ", NOW, ") ORDER BY expires_at LIMIT $1", SKIP_LOCKED,
     ") DELETE FROM idempotency_keys WHERE (principal, key) IN (SELECT principal, key FROM stale)"
@@ -67,7 +67,7 @@ const SCAN: Sql = sql! { ANY_VERSION, "WHERE v.version_id > $1 ORDER BY v.versio
 const AT: Sql = sql! { ANY_VERSION, "WHERE v.store_id = $1 AND v.bucket = $2 AND v.key = $3" };
 
 /// Steps over an index: however many rows a bucket has, it costs one look-up.
-const NEXT_BUCKET: Sql = sql! {
+pub(super) const NEXT_BUCKET: Sql = sql! {
     "SELECT store_id, bucket FROM file_versions WHERE (store_id, bucket) > ($1, $2) ORDER BY store_id, bucket \
      LIMIT 1"
 };

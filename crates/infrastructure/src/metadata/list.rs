@@ -25,19 +25,19 @@ pub(super) fn page(filter: &FileFilter) -> Option<(String, Vec<Arg>)> {
     match &filter.scope {
         FileScope::All => {
             let user = query.user(filter.owner.as_ref());
-            walks.push(query.walk([user, shared].concat(), &limit));
+            walks.push(query.walk(&[user, shared].concat(), &limit));
         }
         FileScope::Caller(owner) => {
             let account = format!("account_id = {}", query.bind(owner.account.as_str()));
             if filter.owner.is_none() || filter.owner == owner.user {
                 let own = format!("owned_by = {}", query.bind(owned_by(owner)));
                 let own = [vec![account.clone(), own], shared.clone()].concat();
-                walks.push(query.walk(own, &limit));
+                walks.push(query.walk(&own, &limit));
             }
             if !filter.deleted {
                 let user = query.user(filter.owner.as_ref());
                 let seen = [vec![account, SEEN.to_owned()], user, shared].concat();
-                walks.push(query.walk(seen, &limit));
+                walks.push(query.walk(&seen, &limit));
             }
         }
     }
@@ -45,18 +45,21 @@ pub(super) fn page(filter: &FileFilter) -> Option<(String, Vec<Arg>)> {
         [] => return None,
         [walk] => walk.clone(),
         // Not UNION ALL: a file of the caller's own that the account may see is found by both.
-        several => several
-            .iter()
-            .enumerate()
-            .map(|(n, walk)| format!("SELECT * FROM ({walk}) AS walk{n}"))
-            .collect::<Vec<_>>()
-            .join(" UNION "),
+        several => {
+            let both: Vec<String> = several
+                .iter()
+                .enumerate()
+                .map(|(n, walk)| format!("SELECT * FROM ({walk}) AS walk{n}"))
+                .collect();
+            let (both, by) = (both.join(" UNION "), query.order_by(""));
+            format!("SELECT * FROM ({both}) AS walks ORDER BY {by} LIMIT {limit}")
+        }
     };
     let columns = sql!(FILE, ", ", VERSION).postgres;
     let by = query.order_by("page.");
     let text = format!(
         "SELECT {columns} FROM ({ids}) AS page JOIN files ON files.file_id = page.file_id \
-         JOIN file_versions ON file_versions.version_id = files.current_version_id ORDER BY {by} LIMIT {limit}"
+         JOIN file_versions ON file_versions.version_id = files.current_version_id ORDER BY {by}"
     );
     Some((text, query.args))
 }
@@ -92,7 +95,10 @@ impl Query {
             None => {}
         }
         if let Some(prefix) = filter.name_prefix.as_deref().filter(|p| !p.is_empty()) {
-            conditions.push(format!("filename >= {}", self.bind(prefix)));
+            // Of two lower bounds SQLite would use either; behind a mark, the mark says it all.
+            if !matches!(&filter.after, Some(PageMark::Name(name, _)) if name.as_str() >= prefix) {
+                conditions.push(format!("filename >= {}", self.bind(prefix)));
+            }
             if let Some(end) = after_prefix(prefix) {
                 conditions.push(format!("filename < {}", self.bind(end)));
             }
@@ -115,7 +121,7 @@ impl Query {
     }
 
     /// At most a page of one index.
-    fn walk(&self, conditions: Vec<String>, limit: &str) -> String {
+    fn walk(&self, conditions: &[String], limit: &str) -> String {
         let column = self.column();
         format!(
             "SELECT {column}, file_id FROM files WHERE {} ORDER BY {} LIMIT {limit}",

@@ -32,7 +32,7 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 pub(super) struct Pool<DB: Database> {
-    options: Options<DB>,
+    options: Box<Options<DB>>,
     size: u32,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Kept<DB>>>>,
@@ -48,7 +48,7 @@ impl<DB: Database> Pool<DB> {
     /// A pool of at most `size` connections; none is opened yet.
     pub(super) fn new(options: Options<DB>, size: u32) -> Self {
         Self {
-            options,
+            options: Box::new(options),
             size,
             permits: Arc::new(Semaphore::new(size as usize)),
             idle: Arc::default(),
@@ -56,7 +56,7 @@ impl<DB: Database> Pool<DB> {
     }
 
     /// How its connections are opened.
-    pub(super) const fn options(&self) -> &Options<DB> {
+    pub(super) fn options(&self) -> &Options<DB> {
         &self.options
     }
 

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use async_trait::async_trait;
-use cloakroom_domain::{File, FileId, Version, Visibility};
+use cloakroom_domain::{File, FileId, Timestamp, Version, Visibility};
 
-use super::memory::{FileRow, MemoryDatabase, State};
+use super::memory::{FileRow, MemoryDatabase, State, micros};
 use crate::ports::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
     KEY_LIFETIME, ListOrder, PageMark, Purged, RepositoryError, RowState, TypeFilter, VersionError,
@@ -162,57 +162,20 @@ impl FileRepository for MemoryDatabase {
 
 impl State {
     fn commit(&mut self, commit: &Commit) -> Result<File, CommitError> {
-        if let Some(claim) = &commit.claim {
-            let key = self.keys.get(&(claim.principal.clone(), claim.key.clone()));
-            if !key.is_some_and(|key| key.version == commit.version && key.answer.is_none()) {
-                return Err(CommitError::Lost);
-            }
-        }
-        if !self.is_pending(&commit.version) {
+        let key = commit
+            .claim
+            .as_ref()
+            .map(|claim| (claim.principal.clone(), claim.key.clone()));
+        let holds_key = key.as_ref().is_none_or(|key| {
+            let row = self.keys.get(key);
+            row.is_some_and(|row| row.version == commit.version && row.answer.is_none())
+        });
+        if !holds_key || !self.is_pending(&commit.version) {
             return Err(CommitError::Lost);
         }
         let now = self.instant();
         let id = self.versions[&commit.version].file.clone();
-        match &commit.target {
-            CommitTarget::NewFile {
-                owner,
-                name,
-                visibility,
-                metadata,
-            } => {
-                let row = FileRow {
-                    owner: owner.clone(),
-                    name: name.clone(),
-                    visibility: *visibility,
-                    metadata: metadata.clone(),
-                    revision: 1,
-                    created_at: now,
-                    updated_at: now,
-                    deleted_at: None,
-                    current: commit.version,
-                    current_since: now,
-                    last_number: 1,
-                };
-                if self.files.contains_key(&id) {
-                    let why = RepositoryError::Conflict("the file exists".into());
-                    return Err(why.into());
-                }
-                self.files.insert(id.clone(), row);
-            }
-            CommitTarget::NewVersion { expected, name } => {
-                let row = self.live(&id).ok_or(CommitError::FileGone)?;
-                if expected.is_some_and(|expected| expected != row.current) {
-                    return Err(CommitError::Changed);
-                }
-                row.current = commit.version;
-                row.current_since = now;
-                row.last_number += 1;
-                row.revision += 1;
-                row.updated_at = now;
-                row.name = name.clone().unwrap_or_else(|| row.name.clone());
-            }
-        }
-        let number = self.files[&id].last_number;
+        let number = self.point(&id, commit, now)?;
         if let Some(row) = self.versions.get_mut(&commit.version) {
             row.state = RowState::Stored;
             row.version = Some(Version {
@@ -230,14 +193,56 @@ impl State {
             });
         }
         let file = self.file(&id)?.ok_or(CommitError::FileGone)?;
-        if let Some(claim) = &commit.claim {
-            let key = (claim.principal.clone(), claim.key.clone());
-            if let Some(row) = self.keys.get_mut(&key) {
-                row.answer = Some(file.clone());
-                row.expires_at = now.micros() + super::memory::micros(KEY_LIFETIME);
-            }
+        if let Some(row) = key.and_then(|key| self.keys.get_mut(&key)) {
+            row.answer = Some(file.clone());
+            row.expires_at = now.micros() + micros(KEY_LIFETIME);
         }
         Ok(file)
+    }
+
+    /// Points the file at the version and answers the version's number.
+    fn point(&mut self, id: &FileId, commit: &Commit, now: Timestamp) -> Result<u64, CommitError> {
+        match &commit.target {
+            CommitTarget::NewFile {
+                owner,
+                name,
+                visibility,
+                metadata,
+            } => {
+                if self.files.contains_key(id) {
+                    let why = RepositoryError::Conflict("the file exists".into());
+                    return Err(why.into());
+                }
+                let row = FileRow {
+                    owner: owner.clone(),
+                    name: name.clone(),
+                    visibility: *visibility,
+                    metadata: metadata.clone(),
+                    revision: 1,
+                    created_at: now,
+                    updated_at: now,
+                    deleted_at: None,
+                    current: commit.version,
+                    current_since: now,
+                    last_number: 1,
+                };
+                self.files.insert(id.clone(), row);
+                Ok(1)
+            }
+            CommitTarget::NewVersion { expected, name } => {
+                let row = self.live(id).ok_or(CommitError::FileGone)?;
+                if expected.is_some_and(|expected| expected != row.current) {
+                    return Err(CommitError::Changed);
+                }
+                row.current = commit.version;
+                row.current_since = now;
+                row.last_number += 1;
+                row.revision += 1;
+                row.updated_at = now;
+                row.name = name.clone().unwrap_or_else(|| row.name.clone());
+                Ok(row.last_number)
+            }
+        }
     }
 }
 
