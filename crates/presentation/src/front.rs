@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest,
+    Error, HttpMessage, HttpRequest, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -78,21 +78,19 @@ pub(crate) async fn front(
     let start = Instant::now();
     let id = request_id(request.headers());
     let docs = request.path().starts_with("/docs");
-    let http = request.request().clone();
     let place = in_hand.enter(settings.max_requests);
-    let answer = if place.is_some() {
+    let mut answer = if place.is_some() {
         let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
         next.call(request)
             .instrument(span)
-            .await
-            .map(ServiceResponse::map_into_boxed_body)
+            .await?
+            .map_into_boxed_body()
     } else {
         let busy = cloakroom_application::Error::Overloaded {
             retry_after: COME_BACK,
         };
-        Err(ApiError::from(busy).into())
+        request.into_response(ApiError::from(busy).error_response())
     };
-    let mut answer = answer.unwrap_or_else(|error| ServiceResponse::from_err(error, http));
     decorate(answer.headers_mut(), &settings, id.clone());
     if docs {
         let policy = HeaderValue::from_static(DOCS_POLICY);

@@ -1,1 +1,49 @@
 //! The contract of the metadata ports, and an in-memory database.
+
+pub mod contract;
+mod memory;
+mod memory_files;
+mod memory_ledger;
+
+pub use memory::MemoryDatabase;
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use async_trait::async_trait;
+
+    use super::{MemoryDatabase, contract::Fixture};
+    use crate::ports::{FileRepository, StoreRegistry, TokenRepository, VersionLedger};
+
+    struct InMemory(Arc<MemoryDatabase>);
+
+    #[async_trait]
+    impl Fixture for InMemory {
+        fn files(&self) -> Arc<dyn FileRepository> {
+            self.0.clone()
+        }
+
+        fn ledger(&self) -> Arc<dyn VersionLedger> {
+            self.0.clone()
+        }
+
+        fn tokens(&self) -> Arc<dyn TokenRepository> {
+            self.0.clone()
+        }
+
+        fn stores(&self) -> Arc<dyn StoreRegistry> {
+            self.0.clone()
+        }
+
+        async fn pass(&self, time: Duration) {
+            self.0.pass(time);
+        }
+    }
+
+    async fn in_memory() -> InMemory {
+        InMemory(Arc::new(MemoryDatabase::new()))
+    }
+
+    crate::metadata_contract!(in_memory);
+}

@@ -18,59 +18,39 @@ const ABANDONED_MICROS: i64 = 10 * 60 * 1_000_000;
 /// How often a key may vanish between two looks at it.
 const ATTEMPTS: usize = 5;
 
-const CLAIM: Sql = sql!(
-    "INSERT INTO idempotency_keys (principal, key, fingerprint, version_id, locked_until, expires_at) \
-     VALUES ($1, $2, $3, $4, ",
-    NOW,
-    " + $5, ",
-    NOW,
-    " + $6) ON CONFLICT (principal, key) DO NOTHING"
-);
+const CLAIM: Sql = sql! {
+    "INSERT INTO idempotency_keys (principal, key, fingerprint, version_id, locked_until, expires_at) VALUES ($1, \
+     $2, $3, $4, ", NOW, " + $5, ", NOW, " + $6) ON CONFLICT (principal, key) DO NOTHING"
+};
 
-const LOOK: Sql = sql!(
-    "SELECT k.fingerprint, k.version_id, k.answer, k.expires_at <= ",
-    NOW,
-    " AS is_expired, \
-     k.locked_until > ",
-    NOW,
-    " AS is_leased, EXISTS (SELECT 1 FROM file_versions AS v \
-     WHERE v.version_id = k.version_id AND v.state = 'pending') AS is_pending \
-     FROM idempotency_keys AS k WHERE k.principal = $1 AND k.key = $2",
-    FOR_UPDATE
-);
+const LOOK: Sql = sql! {
+    "SELECT k.fingerprint, k.version_id, k.answer, k.expires_at <= ", NOW, " AS is_expired, k.locked_until > ", NOW, " \
+     AS is_leased, EXISTS (SELECT 1 FROM file_versions AS v WHERE v.version_id = k.version_id AND v.state = \
+     'pending') AS is_pending FROM idempotency_keys AS k WHERE k.principal = $1 AND k.key = $2", FOR_UPDATE
+};
 
-const TAKE_OVER: Sql = sql!(
-    "UPDATE idempotency_keys SET fingerprint = $3, version_id = $4, answer = NULL, locked_until = ",
-    NOW,
-    " + $5, expires_at = ",
-    NOW,
-    " + $6 WHERE principal = $1 AND key = $2"
-);
+const TAKE_OVER: Sql = sql! {
+    "UPDATE idempotency_keys SET fingerprint = $3, version_id = $4, answer = NULL, locked_until = ", NOW,
+    " + $5, expires_at = ", NOW, " + $6 WHERE principal = $1 AND key = $2"
+};
 
-const ABANDON: Sql = sql!(
-    "UPDATE file_versions SET state = 'deleting', delete_after = ",
-    NOW,
-    " + $2 \
-     WHERE version_id = $1 AND state = 'pending'"
-);
+const ABANDON: Sql = sql! {
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE version_id = $1 AND state = \
+     'pending'"
+};
 
-const HOLD: Sql = sql!(
-    "SELECT version_id FROM idempotency_keys \
-     WHERE principal = $1 AND key = $2 AND version_id = $3 AND answer IS NULL",
-    FOR_UPDATE
-);
+const HOLD: Sql = sql! {
+    "SELECT version_id FROM idempotency_keys WHERE principal = $1 AND key = $2 AND version_id = $3 AND answer IS \
+     NULL", FOR_UPDATE
+};
 
-const ANSWER: Sql = sql!(
-    "UPDATE idempotency_keys SET answer = $3, expires_at = ",
-    NOW,
-    " + $4 WHERE principal = $1 AND key = $2"
-);
+const ANSWER: Sql = sql! {
+    "UPDATE idempotency_keys SET answer = $3, expires_at = ", NOW, " + $4 WHERE principal = $1 AND key = $2"
+};
 
-const RENEW: Sql = sql!(
-    "UPDATE idempotency_keys SET locked_until = ",
-    NOW,
-    " + $2 WHERE version_id = $1 AND answer IS NULL"
-);
+const RENEW: Sql = sql! {
+    "UPDATE idempotency_keys SET locked_until = ", NOW, " + $2 WHERE version_id = $1 AND answer IS NULL"
+};
 
 const RELEASE: Sql = sql!("DELETE FROM idempotency_keys WHERE version_id = $1 AND answer IS NULL");
 

@@ -13,38 +13,28 @@ use super::{
     sql::{Sql, sql},
 };
 
-const LOCK_PENDING: Sql = sql!(
-    "SELECT file_id FROM file_versions WHERE version_id = $1 AND state = 'pending'",
-    FOR_UPDATE
-);
+const LOCK_PENDING: Sql = sql! {
+    "SELECT file_id FROM file_versions WHERE version_id = $1 AND state = 'pending'", FOR_UPDATE
+};
 
-const STORE: Sql = sql!(
-    "UPDATE file_versions AS v SET state = 'stored', number = $2, size = $3, stored_size = $3, sha256 = $4, \
-     crc64 = $5, content_type = $6, created_at = ",
-    NOW,
-    ", touched_at = ",
-    NOW,
-    " WHERE version_id = $1 AND state = 'pending' RETURNING ",
-    VERSION
-);
+const STORE: Sql = sql! {
+    "UPDATE file_versions SET state = 'stored', number = $2, size = $3, stored_size = $3, sha256 = $4, crc64 = \
+     $5, content_type = $6, created_at = ", NOW, ", touched_at = ", NOW, " WHERE version_id = $1 AND state = \
+     'pending' RETURNING ", VERSION
+};
 
-const NEW_FILE: Sql = sql!(
-    "INSERT INTO files AS f (file_id, account_id, user_id, owner_token_hash, filename, visibility, metadata, \
+const NEW_FILE: Sql = sql! {
+    "INSERT INTO files (file_id, account_id, user_id, owner_token_hash, filename, visibility, metadata, \
      media_type, media_family, current_version_id, last_number, current_since, revision, created_at, updated_at) \
-     SELECT v.file_id, $2, $3, $4, $5, $6, $7, $8, $9, v.version_id, v.number, v.created_at, 1, v.created_at, \
-     v.created_at FROM file_versions AS v WHERE v.version_id = $1 RETURNING ",
-    FILE
-);
+     SELECT file_id, $2, $3, $4, $5, $6, $7, $8, $9, version_id, number, created_at, 1, created_at, created_at \
+     FROM file_versions WHERE version_id = $1 RETURNING ", FILE
+};
 
-const NEW_VERSION: Sql = sql!(
-    "UPDATE files AS f SET current_version_id = $2, last_number = $3, media_type = $4, media_family = $5, \
-     filename = COALESCE($6, filename), current_since = ",
-    NOW,
-    ", revision = revision + 1, updated_at = ",
-    NOW,
-    " WHERE file_id = $1 RETURNING ",
-    FILE
-);
+const NEW_VERSION: Sql = sql! {
+    "UPDATE files SET current_version_id = $2, last_number = $3, media_type = $4, media_family = $5, filename = \
+     COALESCE($6, filename), current_since = ", NOW, ", revision = revision + 1, updated_at = ", NOW, " WHERE \
+     file_id = $1 RETURNING ", FILE
+};
 
 impl Database {
     /// Locks are taken in one order, here as everywhere: idempotency key, pending row, file, stored rows.

@@ -15,90 +15,57 @@ use super::{
     sql::{Sql, sql},
 };
 
-const FIND: Sql = sql!(
-    "SELECT ",
-    FILE,
-    ", ",
-    VERSION,
-    " FROM files AS f \
-     JOIN file_versions AS v ON v.version_id = f.current_version_id WHERE f.file_id = $1"
-);
+const FIND: Sql = sql! {
+    "SELECT ", FILE, ", ", VERSION, " FROM files JOIN file_versions ON file_versions.version_id = \
+     files.current_version_id WHERE files.file_id = $1"
+};
 
-const LOCK: Sql = sql!(
-    "SELECT ",
-    FILE,
-    " FROM files AS f WHERE f.file_id = $1",
-    FOR_UPDATE
-);
+const LOCK: Sql = sql! { "SELECT ", FILE, " FROM files WHERE files.file_id = $1", FOR_UPDATE };
 
-const VERSION_BY_ID: Sql = sql!(
-    "SELECT ",
-    VERSION,
-    " FROM file_versions AS v WHERE v.version_id = $1"
-);
+const VERSION_BY_ID: Sql = sql! { "SELECT ", VERSION, " FROM file_versions WHERE version_id = $1" };
 
-const VERSION_BY_NUMBER: Sql = sql!(
-    "SELECT ",
-    VERSION,
-    " FROM file_versions AS v \
-     WHERE v.file_id = $1 AND v.number = $2 AND v.state = 'stored'"
-);
+const VERSION_BY_NUMBER: Sql = sql! {
+    "SELECT ", VERSION, " FROM file_versions WHERE file_id = $1 AND number = $2 AND state = 'stored'"
+};
 
-const VERSIONS: Sql = sql!(
-    "SELECT ",
-    VERSION,
-    " FROM file_versions AS v \
-     WHERE v.file_id = $1 AND v.number < $2 AND v.state = 'stored' ORDER BY v.number DESC LIMIT $3"
-);
+const VERSIONS: Sql = sql! {
+    "SELECT ", VERSION, " FROM file_versions WHERE file_id = $1 AND number < $2 AND state = 'stored' ORDER BY \
+     number DESC LIMIT $3"
+};
 
-const UPDATE: Sql = sql!(
-    "UPDATE files AS f SET filename = COALESCE($3, filename), visibility = COALESCE($4, visibility), \
-     metadata = COALESCE($5, metadata), revision = revision + 1, updated_at = ",
-    NOW,
-    " WHERE file_id = $1 AND revision = $2 AND deleted_at IS NULL RETURNING ",
-    FILE
-);
+const UPDATE: Sql = sql! {
+    "UPDATE files SET filename = COALESCE($3, filename), visibility = COALESCE($4, visibility), metadata = \
+     COALESCE($5, metadata), revision = revision + 1, updated_at = ", NOW, " WHERE file_id = $1 AND revision = $2 \
+     AND deleted_at IS NULL RETURNING ", FILE
+};
 
-const TRASH: Sql = sql!(
-    "UPDATE files AS f SET deleted_at = ",
-    NOW,
-    ", revision = revision + 1, updated_at = ",
-    NOW,
-    " WHERE file_id = $1 AND revision = $2 AND deleted_at IS NULL RETURNING ",
-    FILE
-);
+const TRASH: Sql = sql! {
+    "UPDATE files SET deleted_at = ", NOW, ", revision = revision + 1, updated_at = ", NOW, " WHERE file_id = $1 \
+     AND revision = $2 AND deleted_at IS NULL RETURNING ", FILE
+};
 
-const UNTRASH: Sql = sql!(
-    "UPDATE files AS f SET deleted_at = NULL, revision = revision + 1, updated_at = ",
-    NOW,
-    " WHERE file_id = $1 AND deleted_at IS NOT NULL RETURNING ",
-    FILE
-);
+const UNTRASH: Sql = sql! {
+    "UPDATE files SET deleted_at = NULL, revision = revision + 1, updated_at = ", NOW, " WHERE file_id = $1 AND \
+     deleted_at IS NOT NULL RETURNING ", FILE
+};
 
 /// Also what a deleted version left behind for readers; bodies that never became a version are the sweeper's.
-const DOOM_ALL: Sql = sql!(
-    "UPDATE file_versions SET state = 'deleting', delete_after = ",
-    NOW,
-    " WHERE file_id = $1 AND number IS NOT NULL RETURNING version_id"
-);
+const DOOM_ALL: Sql = sql! {
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " WHERE file_id = $1 AND number IS NOT \
+     NULL RETURNING version_id"
+};
 
 const REMOVE: Sql = sql!("DELETE FROM files WHERE file_id = $1");
 
-const MAKE_CURRENT: Sql = sql!(
-    "UPDATE files AS f SET current_version_id = $2, media_type = $3, media_family = $4, current_since = ",
-    NOW,
-    ", revision = revision + 1, updated_at = ",
-    NOW,
-    " WHERE file_id = $1 RETURNING ",
-    FILE
-);
+const MAKE_CURRENT: Sql = sql! {
+    "UPDATE files SET current_version_id = $2, media_type = $3, media_family = $4, current_since = ", NOW, ", \
+     revision = revision + 1, updated_at = ", NOW, " WHERE file_id = $1 RETURNING ", FILE
+};
 
-const DOOM_ONE: Sql = sql!(
-    "UPDATE file_versions SET state = 'deleting', delete_after = ",
-    NOW,
-    " + $2 \
-     WHERE version_id = $1 AND state = 'stored'"
-);
+const DOOM_ONE: Sql = sql! {
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE version_id = $1 AND state = \
+     'stored'"
+};
 
 #[async_trait]
 impl FileRepository for Database {

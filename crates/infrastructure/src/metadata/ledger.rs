@@ -17,89 +17,60 @@ use super::{
 };
 
 /// The store is whichever is current in the registry at this very moment.
-const BEGIN: Sql = sql!(
-    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, state, created_at, touched_at) \
-     SELECT $1, $2, $3, s.store_id, COALESCE(s.bucket_prefix || '-' || $4, s.bucket), $5, 'pending', ",
-    NOW,
-    ", ",
-    NOW,
-    " FROM stores AS s WHERE s.state = 'current' RETURNING store_id, bucket, key"
-);
+const BEGIN: Sql = sql! {
+    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, state, created_at, \
+     touched_at) SELECT $1, $2, $3, s.store_id, COALESCE(s.bucket_prefix || '-' || $4, s.bucket), $5, 'pending', \
+     ", NOW, ", ", NOW, " FROM stores AS s WHERE s.state = 'current' RETURNING store_id, bucket, key"
+};
 
-const RENEW: Sql = sql!(
-    "UPDATE file_versions SET touched_at = ",
-    NOW,
-    " WHERE version_id = $1 AND state = 'pending'"
-);
+const RENEW: Sql = sql! {
+    "UPDATE file_versions SET touched_at = ", NOW, " WHERE version_id = $1 AND state = 'pending'"
+};
 
-const GIVE_UP: Sql = sql!(
-    "UPDATE file_versions SET state = 'deleting', delete_after = ",
-    NOW,
-    " + $2 \
-     WHERE version_id = $1 AND state = 'pending'"
-);
+const GIVE_UP: Sql = sql! {
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE version_id = $1 AND state = \
+     'pending'"
+};
 
-const EXPIRE: Sql = sql!(
-    "UPDATE file_versions SET state = 'deleting', delete_after = ",
-    NOW,
-    " WHERE state = 'pending' AND version_id IN (SELECT version_id FROM file_versions \
-     WHERE state = 'pending' AND touched_at <= ",
-    NOW,
-    " - $1 ORDER BY touched_at LIMIT $2",
-    SKIP_LOCKED,
-    ")"
-);
+/// Materialised, for a plan that asked for the stale rows again would skip those it had locked and find others.
+const EXPIRE: Sql = sql! {
+    "WITH stale AS MATERIALIZED (SELECT version_id FROM file_versions WHERE state = 'pending' AND touched_at <= ",
+    NOW, " - $1 ORDER BY touched_at LIMIT $2", SKIP_LOCKED, ") UPDATE file_versions SET state = 'deleting', \
+     delete_after = ", NOW, " WHERE state = 'pending' AND version_id IN (SELECT version_id FROM stale)"
+};
 
-pub(super) const DUE: Sql = sql!(
-    "SELECT version_id, store_id, bucket, key FROM file_versions \
-     WHERE state = 'deleting' AND delete_after <= ",
-    NOW,
-    " ORDER BY delete_after, version_id LIMIT $1"
-);
+pub(super) const DUE: Sql = sql! {
+    "SELECT version_id, store_id, bucket, key FROM file_versions WHERE state = 'deleting' AND delete_after <= ",
+    NOW, " ORDER BY delete_after, version_id LIMIT $1"
+};
 
-const DOOMED: Sql = sql!(
-    "SELECT version_id, store_id, bucket, key FROM file_versions WHERE state = 'deleting' AND version_id ",
-    EACH
-);
+const DOOMED: Sql = sql! {
+    "SELECT version_id, store_id, bucket, key FROM file_versions WHERE state = 'deleting' AND version_id ", EACH
+};
 
-const FORGET: Sql = sql!(
-    "DELETE FROM file_versions WHERE state = 'deleting' AND version_id ",
-    EACH
-);
+const FORGET: Sql = sql! {
+    "DELETE FROM file_versions WHERE state = 'deleting' AND version_id ", EACH
+};
 
-const POSTPONE: Sql = sql!(
-    "UPDATE file_versions SET delete_after = ",
-    NOW,
-    " + $2 WHERE state = 'deleting' AND version_id ",
-    EACH
-);
+const POSTPONE: Sql = sql! {
+    "UPDATE file_versions SET delete_after = ", NOW, " + $2 WHERE state = 'deleting' AND version_id ", EACH
+};
 
-const EXPIRE_KEYS: Sql = sql!(
-    "DELETE FROM idempotency_keys WHERE (principal, key) IN (SELECT principal, key FROM idempotency_keys \
-     WHERE expires_at <= ",
-    NOW,
-    " AND (answer IS NOT NULL OR locked_until <= ",
-    NOW,
-    ") ORDER BY expires_at LIMIT $1",
-    SKIP_LOCKED,
-    ")"
-);
+const EXPIRE_KEYS: Sql = sql! {
+    "WITH stale AS MATERIALIZED (SELECT principal, key FROM idempotency_keys WHERE expires_at <= ", NOW,
+    " AND (answer IS NOT NULL OR locked_until <= ", NOW, ") ORDER BY expires_at LIMIT $1", SKIP_LOCKED,
+    ") DELETE FROM idempotency_keys WHERE (principal, key) IN (SELECT principal, key FROM stale)"
+};
 
-const SCAN: Sql = sql!(
-    ANY_VERSION,
-    "WHERE v.version_id > $1 ORDER BY v.version_id LIMIT $2"
-);
+const SCAN: Sql = sql! { ANY_VERSION, "WHERE v.version_id > $1 ORDER BY v.version_id LIMIT $2" };
 
-const AT: Sql = sql!(
-    ANY_VERSION,
-    "WHERE v.store_id = $1 AND v.bucket = $2 AND v.key = $3"
-);
+const AT: Sql = sql! { ANY_VERSION, "WHERE v.store_id = $1 AND v.bucket = $2 AND v.key = $3" };
 
 /// Steps over an index: however many rows a bucket has, it costs one look-up.
-const NEXT_BUCKET: Sql = sql!(
-    "SELECT store_id, bucket FROM file_versions WHERE (store_id, bucket) > ($1, $2) \
-     ORDER BY store_id, bucket LIMIT 1"
-);
+const NEXT_BUCKET: Sql = sql! {
+    "SELECT store_id, bucket FROM file_versions WHERE (store_id, bucket) > ($1, $2) ORDER BY store_id, bucket \
+     LIMIT 1"
+};
 
 #[derive(sqlx::FromRow)]
 struct Address {

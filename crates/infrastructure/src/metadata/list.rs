@@ -55,8 +55,8 @@ pub(super) fn page(filter: &FileFilter) -> Option<(String, Vec<Arg>)> {
     let columns = sql!(FILE, ", ", VERSION).postgres;
     let by = query.order_by("page.");
     let text = format!(
-        "SELECT {columns} FROM ({ids}) AS page JOIN files AS f ON f.file_id = page.file_id \
-         JOIN file_versions AS v ON v.version_id = f.current_version_id ORDER BY {by} LIMIT {limit}"
+        "SELECT {columns} FROM ({ids}) AS page JOIN files ON files.file_id = page.file_id \
+         JOIN file_versions ON file_versions.version_id = files.current_version_id ORDER BY {by} LIMIT {limit}"
     );
     Some((text, query.args))
 }

@@ -18,16 +18,14 @@ use super::{
 const PING_TIMEOUT: Duration = Duration::from_millis(1_800);
 
 /// Of several at once, the index over the current one lets one in.
-const SEED: Sql = sql!(
-    "INSERT INTO stores (store_id, name, driver, bucket, bucket_prefix, state, created_at) \
-     SELECT $1, $2, $2, $3, $4, 'current', ",
-    NOW,
-    " WHERE NOT EXISTS (SELECT 1 FROM stores) ON CONFLICT DO NOTHING"
-);
+const SEED: Sql = sql! {
+    "INSERT INTO stores (store_id, name, driver, bucket, bucket_prefix, state, created_at) SELECT $1, $2, $2, $3, \
+     $4, 'current', ", NOW, " WHERE NOT EXISTS (SELECT 1 FROM stores) ON CONFLICT DO NOTHING"
+};
 
-const ALL: Sql = sql!(
+const ALL: Sql = sql! {
     "SELECT store_id, driver, bucket, bucket_prefix, state FROM stores ORDER BY created_at, store_id"
-);
+};
 
 #[async_trait]
 impl StoreRegistry for Database {

@@ -22,7 +22,7 @@ macro_rules! sql {
 /// - `NOW`: the database's clock in microseconds, as of the start of the statement so that an index can be asked with it
 /// - `FOR_UPDATE`, `SKIP_LOCKED`: row locks; a writer of SQLite is alone anyway
 /// - `EACH`: a list, from the JSON array of texts in `$1`
-/// - `FILE`, `VERSION`: the columns of `FileRow` from `f`, of `VersionRow` from `v`; `TOKEN`: of `TokenRow`
+/// - `FILE`, `VERSION`: the columns of `FileRow` and of `VersionRow`; `TOKEN`: of `TokenRow`
 /// - `ANY_VERSION`: the select of `AnyVersionRow`
 macro_rules! dialect {
     (postgres NOW) => { "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint" };
@@ -40,12 +40,12 @@ macro_rules! dialect {
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
     };
     ($_dialect:ident FILE) => {
-        "f.file_id, f.account_id, f.user_id, f.owner_token_hash, f.filename, f.visibility, f.metadata, \
-         f.current_version_id, f.last_number, f.current_since, f.revision, f.created_at, f.updated_at, f.deleted_at"
+        "files.file_id, files.account_id, files.user_id, files.owner_token_hash, files.filename, files.visibility, files.metadata, \
+         files.current_version_id, files.last_number, files.current_since, files.revision, files.created_at, files.updated_at, files.deleted_at"
     };
     ($_dialect:ident VERSION) => {
-        "v.version_id, v.number, v.store_id, v.bucket, v.key, v.size, v.stored_size, v.encoding, v.wrapped_key, \
-         v.sha256, v.crc64, v.content_type, v.created_at AS stored_at"
+        "file_versions.version_id, file_versions.number, file_versions.store_id, file_versions.bucket, file_versions.key, file_versions.size, file_versions.stored_size, file_versions.encoding, file_versions.wrapped_key, \
+         file_versions.sha256, file_versions.crc64, file_versions.content_type, file_versions.created_at AS stored_at"
     };
     ($_dialect:ident TOKEN) => { "token_id, name, kind, account_id, user_id, created_at, revoked_at" };
     ($_dialect:ident ANY_VERSION) => {

@@ -12,31 +12,22 @@ use super::{
     sql::{Sql, sql},
 };
 
-const CREATE: Sql = sql!(
-    "INSERT INTO service_tokens (token_id, name, kind, account_id, user_id, token_hash, created_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, ",
-    NOW,
-    ") RETURNING ",
-    TOKEN
-);
+const CREATE: Sql = sql! {
+    "INSERT INTO service_tokens (token_id, name, kind, account_id, user_id, token_hash, created_at) VALUES ($1, \
+     $2, $3, $4, $5, $6, ", NOW, ") RETURNING ", TOKEN
+};
 
-const BY_HASH: Sql = sql!(
-    "SELECT ",
-    TOKEN,
-    " FROM service_tokens WHERE token_hash = $1 AND revoked_at IS NULL"
-);
+const BY_HASH: Sql = sql! {
+    "SELECT ", TOKEN, " FROM service_tokens WHERE token_hash = $1 AND revoked_at IS NULL"
+};
 
-const ALL: Sql = sql!(
-    "SELECT ",
-    TOKEN,
-    " FROM service_tokens ORDER BY created_at DESC, token_id DESC"
-);
+const ALL: Sql = sql! {
+    "SELECT ", TOKEN, " FROM service_tokens ORDER BY created_at DESC, token_id DESC"
+};
 
-const REVOKE: Sql = sql!(
-    "UPDATE service_tokens SET revoked_at = ",
-    NOW,
-    " WHERE token_id = $1 AND revoked_at IS NULL"
-);
+const REVOKE: Sql = sql! {
+    "UPDATE service_tokens SET revoked_at = ", NOW, " WHERE token_id = $1 AND revoked_at IS NULL"
+};
 
 #[async_trait]
 impl TokenRepository for Database {

@@ -1,0 +1,349 @@
+//! What every adapter of the metadata ports promises, one case each.
+//!
+//! `metadata_contract!(factory)` makes a test of every case; `factory` is an async function that answers a
+//! [`Fixture`] over an empty database.
+
+pub mod files;
+pub mod keys;
+pub mod ledger;
+pub mod lists;
+pub mod registry;
+pub mod versions;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use cloakroom_domain::{
+    AccountId, Bucket, BucketRule, ContentType, File, FileId, FileName, Location, Metadata,
+    ObjectKey, Owner, Sha256Digest, StoreId, TokenHash, UserId, VersionId, Visibility,
+};
+
+use crate::ports::{
+    Begun, Commit, CommitError, CommitTarget, FileRepository, IdempotencyClaim, NewVersion,
+    RepositoryError, StoreRecord, StoreRegistry, TokenRepository, VersionLedger,
+};
+
+/// An adapter over a database of its own.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The files port.
+    fn files(&self) -> Arc<dyn FileRepository>;
+    /// The ledger port.
+    fn ledger(&self) -> Arc<dyn VersionLedger>;
+    /// The tokens port.
+    fn tokens(&self) -> Arc<dyn TokenRepository>;
+    /// The registry port.
+    fn stores(&self) -> Arc<dyn StoreRegistry>;
+    /// Lets time pass for every lease, age and due time in the database.
+    async fn pass(&self, time: Duration);
+}
+
+/// Makes a test of every case of the contract.
+#[macro_export]
+macro_rules! metadata_contract {
+    ($factory:path) => {
+        $crate::metadata_contract! { @cases $factory;
+            files::a_committed_body_is_a_file_that_reads_back_as_it_was
+            files::ids_owners_and_names_of_every_kind_read_back
+            files::a_row_that_is_no_longer_pending_cannot_be_committed
+            files::an_id_that_is_taken_is_a_conflict
+            files::an_update_applies_to_the_revision_it_was_made_for
+            files::of_many_updates_of_one_revision_one_applies
+            files::the_trash_takes_a_file_and_gives_it_back
+            files::a_purge_dooms_every_body_at_once
+            files::a_purge_and_a_commit_at_once_leave_no_body_without_a_file
+            versions::a_new_version_is_current_and_counts_on
+            versions::versions_are_paged_newest_first
+            versions::commits_at_once_get_numbers_of_their_own
+            versions::a_commit_that_expected_another_version_changes_nothing
+            versions::of_many_commits_on_one_expected_version_one_applies
+            versions::a_file_in_the_trash_or_purged_takes_no_version
+            versions::an_old_version_can_be_current_again
+            versions::a_version_that_is_not_there_cannot_be_restored
+            versions::a_deleted_version_is_gone_and_its_bytes_wait
+            versions::a_number_is_never_given_twice
+            lists::the_newest_come_first_and_pages_join_without_gap
+            lists::pages_stay_where_they_are_while_files_are_added
+            lists::names_are_ordered_bytewise_then_by_id
+            lists::a_name_prefix_is_taken_literally
+            lists::callers_see_their_own_and_what_the_account_may_see
+            lists::every_file_of_a_caller_is_listed_once
+            lists::files_can_be_listed_by_user
+            lists::files_can_be_listed_by_type_and_by_family
+            lists::files_can_be_listed_from_an_instant_on
+            lists::the_trash_shows_only_ones_own
+            ledger::a_body_goes_to_the_current_store
+            ledger::each_account_has_its_bucket_where_the_store_says_so
+            ledger::without_a_store_nothing_begins
+            ledger::no_two_bodies_have_one_address
+            ledger::a_pending_row_expires_unless_it_is_renewed
+            ledger::an_upload_given_up_is_doomed_after_its_delay
+            ledger::doomed_rows_are_due_oldest_first_and_can_wait
+            ledger::only_doomed_rows_are_forgotten
+            ledger::a_commit_and_the_sweeper_at_once_have_one_winner
+            ledger::a_scan_shows_every_row_once_and_what_it_belongs_to
+            ledger::a_row_is_found_by_its_address
+            ledger::buckets_are_named_once_each
+            ledger::the_clock_goes_forward
+            keys::the_same_key_gives_the_same_answer_again
+            keys::a_key_in_use_is_in_progress
+            keys::a_key_with_another_fingerprint_is_a_mismatch
+            keys::keys_of_different_callers_never_meet
+            keys::of_fifty_at_once_one_begins
+            keys::a_failure_frees_the_key
+            keys::a_key_whose_holder_fell_silent_is_taken_over
+            keys::a_renewal_holds_the_key
+            keys::a_key_whose_row_expired_is_free
+            keys::an_answer_is_kept_for_a_day
+            keys::a_key_in_use_does_not_expire
+            registry::the_first_store_is_seeded_once
+            registry::of_many_seeds_at_once_one_is_entered
+            registry::the_database_answers
+            registry::a_token_is_found_by_its_hash_until_it_is_revoked
+            registry::tokens_are_listed_newest_first
+            registry::a_token_is_kept_once
+        }
+    };
+    (@cases $factory:path; $($module:ident :: $case:ident)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::testkit::metadata::contract::$module::$case(&$factory().await).await;
+            }
+        )+
+    };
+}
+
+/// Takes what must be there, and says where it was not.
+pub(super) trait Must<T> {
+    fn must(self) -> T;
+}
+
+impl<T, E: Debug> Must<T> for Result<T, E> {
+    #[track_caller]
+    fn must(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+impl<T> Must<T> for Option<T> {
+    #[track_caller]
+    fn must(self) -> T {
+        match self {
+            Some(value) => value,
+            None => panic!("nothing there"),
+        }
+    }
+}
+
+pub(super) fn file_id(text: &str) -> FileId {
+    FileId::parse(text).must()
+}
+
+pub(super) fn account(text: &str) -> AccountId {
+    AccountId::parse(text).must()
+}
+
+pub(super) fn user(text: &str) -> UserId {
+    UserId::parse(text).must()
+}
+
+/// A user of an account.
+pub(super) fn user_of(account_id: &str, user_id: &str) -> Owner {
+    Owner {
+        account: account(account_id),
+        user: Some(user(user_id)),
+        token: None,
+    }
+}
+
+/// A visitor of an account, by token.
+pub(super) fn visitor_of(account_id: &str, token: &str) -> Owner {
+    Owner {
+        account: account(account_id),
+        user: None,
+        token: Some(TokenHash::of(token)),
+    }
+}
+
+/// The services of an account.
+pub(super) fn services_of(account_id: &str) -> Owner {
+    Owner {
+        account: account(account_id),
+        user: None,
+        token: None,
+    }
+}
+
+pub(super) fn store(buckets: BucketRule) -> StoreRecord {
+    StoreRecord {
+        id: StoreId::random(),
+        driver: "fs".to_owned(),
+        buckets,
+        is_current: true,
+    }
+}
+
+pub(super) fn claim(key: &str) -> IdempotencyClaim {
+    IdempotencyClaim {
+        principal: "user:1:7".to_owned(),
+        key: key.to_owned(),
+        fingerprint: "POST /files 3".to_owned(),
+    }
+}
+
+/// A file about to be uploaded.
+#[derive(Clone)]
+pub(super) struct Upload {
+    pub(super) id: FileId,
+    pub(super) owner: Owner,
+    pub(super) name: String,
+    pub(super) visibility: Visibility,
+    pub(super) content_type: &'static str,
+    pub(super) claim: Option<IdempotencyClaim>,
+}
+
+impl Upload {
+    pub(super) fn new(id: &str) -> Self {
+        Self {
+            id: file_id(id),
+            owner: user_of("1", "7"),
+            name: format!("{id}.bin"),
+            visibility: Visibility::Private,
+            content_type: "application/octet-stream",
+            claim: None,
+        }
+    }
+
+    pub(super) fn by(self, owner: Owner) -> Self {
+        Self { owner, ..self }
+    }
+
+    pub(super) fn named(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self
+        }
+    }
+
+    pub(super) fn visible(self, visibility: Visibility) -> Self {
+        Self { visibility, ..self }
+    }
+
+    pub(super) fn typed(self, content_type: &'static str) -> Self {
+        Self {
+            content_type,
+            ..self
+        }
+    }
+
+    pub(super) fn claiming(self, key: &str) -> Self {
+        Self {
+            claim: Some(claim(key)),
+            ..self
+        }
+    }
+}
+
+/// The ports of a fixture, and the steps of an upload.
+pub(super) struct Desk {
+    pub(super) files: Arc<dyn FileRepository>,
+    pub(super) ledger: Arc<dyn VersionLedger>,
+}
+
+impl Desk {
+    /// The ports, with a store to put bodies in.
+    pub(super) async fn open(fixture: &dyn Fixture) -> Self {
+        let bucket = Bucket::parse("bodies").must();
+        let seed = store(BucketRule::Fixed(bucket));
+        fixture.stores().seed(seed).await.must();
+        Self {
+            files: fixture.files(),
+            ledger: fixture.ledger(),
+        }
+    }
+
+    pub(super) async fn begin(
+        &self,
+        upload: &Upload,
+    ) -> Result<(VersionId, Begun), RepositoryError> {
+        let id = VersionId::random();
+        let name = FileName::clean(&upload.name);
+        let new = NewVersion {
+            id,
+            file: upload.id.clone(),
+            account: upload.owner.account.clone(),
+            key: ObjectKey::mint(&upload.owner.account, &upload.id, &name),
+            claim: upload.claim.clone(),
+        };
+        Ok((id, self.ledger.begin(new).await?))
+    }
+
+    /// Begins what must begin.
+    pub(super) async fn pending(&self, upload: &Upload) -> (VersionId, Location) {
+        match self.begin(upload).await.must() {
+            (id, Begun::Pending(location)) => (id, location),
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn commit(
+        &self,
+        version: VersionId,
+        upload: &Upload,
+    ) -> Result<File, CommitError> {
+        let target = CommitTarget::NewFile {
+            owner: upload.owner.clone(),
+            name: FileName::clean(&upload.name),
+            visibility: upload.visibility,
+            metadata: Metadata::from_json("{\"a\":\"б\\u0000\"}".to_owned()).must(),
+        };
+        self.commit_to(version, upload, target).await
+    }
+
+    pub(super) async fn commit_version(
+        &self,
+        version: VersionId,
+        upload: &Upload,
+        expected: Option<VersionId>,
+    ) -> Result<File, CommitError> {
+        let target = CommitTarget::NewVersion {
+            expected,
+            name: None,
+        };
+        self.commit_to(version, upload, target).await
+    }
+
+    pub(super) async fn commit_to(
+        &self,
+        version: VersionId,
+        upload: &Upload,
+        target: CommitTarget,
+    ) -> Result<File, CommitError> {
+        let commit = Commit {
+            version,
+            size: 3,
+            sha256: Sha256Digest::of(b"abc"),
+            crc64: u64::MAX - 1,
+            content_type: ContentType::parse(upload.content_type).must(),
+            target,
+            claim: upload.claim.clone(),
+        };
+        self.files.commit(commit).await
+    }
+
+    /// A whole upload of a new file.
+    pub(super) async fn put(&self, upload: &Upload) -> File {
+        let (version, _) = self.pending(upload).await;
+        self.commit(version, upload).await.must()
+    }
+
+    /// A whole upload of a next version.
+    pub(super) async fn put_version(&self, upload: &Upload) -> File {
+        let (version, _) = self.pending(upload).await;
+        self.commit_version(version, upload, None).await.must()
+    }
+}

@@ -1,0 +1,292 @@
+//! Files, in memory.
+
+use std::cmp::Ordering;
+
+use async_trait::async_trait;
+use cloakroom_domain::{File, FileId, Version, Visibility};
+
+use super::memory::{FileRow, MemoryDatabase, State};
+use crate::ports::{
+    Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
+    KEY_LIFETIME, ListOrder, PageMark, Purged, RepositoryError, RowState, TypeFilter, VersionError,
+};
+
+#[async_trait]
+impl FileRepository for MemoryDatabase {
+    async fn find(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
+        self.state().file(id)
+    }
+
+    async fn find_fresh(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
+        self.state().file(id)
+    }
+
+    async fn version(&self, id: &FileId, number: u64) -> Result<Option<Version>, RepositoryError> {
+        Ok(self.state().stored(id, number).cloned())
+    }
+
+    async fn versions(
+        &self,
+        id: &FileId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Version>, RepositoryError> {
+        let state = self.state();
+        let mut found: Vec<Version> = state
+            .versions
+            .values()
+            .filter(|row| row.file == *id && row.state == RowState::Stored)
+            .filter_map(|row| row.version.clone())
+            .filter(|version| before.is_none_or(|before| version.number < before))
+            .collect();
+        found.sort_by_key(|version| std::cmp::Reverse(version.number));
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    async fn list(&self, filter: &FileFilter) -> Result<Vec<File>, RepositoryError> {
+        let state = self.state();
+        let files: Result<Vec<Option<File>>, _> =
+            state.files.keys().map(|id| state.file(id)).collect();
+        let mut page: Vec<File> = files?
+            .into_iter()
+            .flatten()
+            .filter(|file| shows(filter, file) && is_behind(filter, file))
+            .collect();
+        page.sort_by(|a, b| in_order(filter.order(), a, b));
+        page.truncate(filter.limit as usize);
+        Ok(page)
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<File, CommitError> {
+        self.state().commit(&commit)
+    }
+
+    async fn update(
+        &self,
+        id: &FileId,
+        expected: u64,
+        changes: FileChanges,
+    ) -> Result<Option<File>, RepositoryError> {
+        let mut state = self.state();
+        let now = state.instant();
+        let Some(row) = state.live(id).filter(|row| row.revision == expected) else {
+            return Ok(None);
+        };
+        row.name = changes.name.unwrap_or_else(|| row.name.clone());
+        row.visibility = changes.visibility.unwrap_or(row.visibility);
+        row.metadata = changes.metadata.unwrap_or_else(|| row.metadata.clone());
+        row.revision += 1;
+        row.updated_at = now;
+        state.file(id)
+    }
+
+    async fn trash(&self, id: &FileId, expected: u64) -> Result<Option<File>, RepositoryError> {
+        let mut state = self.state();
+        let now = state.instant();
+        let Some(row) = state.live(id).filter(|row| row.revision == expected) else {
+            return Ok(None);
+        };
+        row.deleted_at = Some(now);
+        row.revision += 1;
+        row.updated_at = now;
+        state.file(id)
+    }
+
+    async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
+        let mut state = self.state();
+        let now = state.instant();
+        let row = state.files.get_mut(id);
+        let Some(row) = row.filter(|row| row.deleted_at.is_some()) else {
+            return Ok(None);
+        };
+        row.deleted_at = None;
+        row.revision += 1;
+        row.updated_at = now;
+        state.file(id)
+    }
+
+    async fn purge(&self, id: &FileId) -> Result<Option<Purged>, RepositoryError> {
+        let mut state = self.state();
+        if state.files.remove(id).is_none() {
+            return Ok(None);
+        }
+        let versions: Vec<_> = state
+            .versions
+            .iter()
+            .filter(|(_, row)| row.file == *id && row.version.is_some())
+            .map(|(version, _)| *version)
+            .collect();
+        for version in &versions {
+            state.doom(*version, 0);
+        }
+        Ok(Some(Purged { versions }))
+    }
+
+    async fn restore_version(&self, id: &FileId, number: u64) -> Result<File, VersionError> {
+        let mut state = self.state();
+        let now = state.instant();
+        let version = state.stored(id, number).map(|version| version.id);
+        let (Some(version), Some(row)) = (version, state.live(id)) else {
+            return Err(VersionError::NotFound);
+        };
+        if row.current != version {
+            row.current = version;
+            row.current_since = now;
+            row.revision += 1;
+            row.updated_at = now;
+        }
+        state.file(id)?.ok_or(VersionError::NotFound)
+    }
+
+    async fn delete_version(
+        &self,
+        id: &FileId,
+        number: u64,
+        delay_micros: i64,
+    ) -> Result<File, VersionError> {
+        let mut state = self.state();
+        let version = state.stored(id, number).map(|version| version.id);
+        let (Some(version), Some(row)) = (version, state.live(id)) else {
+            return Err(VersionError::NotFound);
+        };
+        if row.current == version {
+            return Err(VersionError::Current);
+        }
+        state.doom(version, delay_micros);
+        state.file(id)?.ok_or(VersionError::NotFound)
+    }
+
+    fn forget(&self, _ids: Option<&[FileId]>) {}
+}
+
+impl State {
+    fn commit(&mut self, commit: &Commit) -> Result<File, CommitError> {
+        if let Some(claim) = &commit.claim {
+            let key = self.keys.get(&(claim.principal.clone(), claim.key.clone()));
+            if !key.is_some_and(|key| key.version == commit.version && key.answer.is_none()) {
+                return Err(CommitError::Lost);
+            }
+        }
+        if !self.is_pending(&commit.version) {
+            return Err(CommitError::Lost);
+        }
+        let now = self.instant();
+        let id = self.versions[&commit.version].file.clone();
+        match &commit.target {
+            CommitTarget::NewFile {
+                owner,
+                name,
+                visibility,
+                metadata,
+            } => {
+                let row = FileRow {
+                    owner: owner.clone(),
+                    name: name.clone(),
+                    visibility: *visibility,
+                    metadata: metadata.clone(),
+                    revision: 1,
+                    created_at: now,
+                    updated_at: now,
+                    deleted_at: None,
+                    current: commit.version,
+                    current_since: now,
+                    last_number: 1,
+                };
+                if self.files.contains_key(&id) {
+                    let why = RepositoryError::Conflict("the file exists".into());
+                    return Err(why.into());
+                }
+                self.files.insert(id.clone(), row);
+            }
+            CommitTarget::NewVersion { expected, name } => {
+                let row = self.live(&id).ok_or(CommitError::FileGone)?;
+                if expected.is_some_and(|expected| expected != row.current) {
+                    return Err(CommitError::Changed);
+                }
+                row.current = commit.version;
+                row.current_since = now;
+                row.last_number += 1;
+                row.revision += 1;
+                row.updated_at = now;
+                row.name = name.clone().unwrap_or_else(|| row.name.clone());
+            }
+        }
+        let number = self.files[&id].last_number;
+        if let Some(row) = self.versions.get_mut(&commit.version) {
+            row.state = RowState::Stored;
+            row.version = Some(Version {
+                id: commit.version,
+                number,
+                location: row.location.clone(),
+                size: commit.size,
+                stored_size: commit.size,
+                encoding: None,
+                wrapped_key: None,
+                sha256: Some(commit.sha256),
+                crc64: Some(commit.crc64),
+                content_type: commit.content_type.clone(),
+                created_at: now,
+            });
+        }
+        let file = self.file(&id)?.ok_or(CommitError::FileGone)?;
+        if let Some(claim) = &commit.claim {
+            let key = (claim.principal.clone(), claim.key.clone());
+            if let Some(row) = self.keys.get_mut(&key) {
+                row.answer = Some(file.clone());
+                row.expires_at = now.micros() + super::memory::micros(KEY_LIFETIME);
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn shows(filter: &FileFilter, file: &File) -> bool {
+    let in_scope = match &filter.scope {
+        FileScope::All => true,
+        FileScope::Caller(owner) => {
+            let visible = !filter.deleted
+                && file.visibility != Visibility::Private
+                && file.owner.account == owner.account;
+            let own = file.owner.account == owner.account
+                && match (&owner.user, &file.owner.user) {
+                    (Some(mine), Some(theirs)) => mine == theirs,
+                    (None, None) => owner.token == file.owner.token,
+                    _ => false,
+                };
+            own || visible
+        }
+    };
+    let essence = file.current.content_type.essence();
+    let of_type = match &filter.content_type {
+        None => true,
+        Some(TypeFilter::Exact(exact)) => essence == exact,
+        Some(TypeFilter::Family(family)) => essence.starts_with(family.as_str()),
+    };
+    in_scope
+        && of_type
+        && filter.deleted == file.deleted_at.is_some()
+        && (filter.owner.is_none() || filter.owner == file.owner.user)
+        && filter
+            .name_prefix
+            .as_ref()
+            .is_none_or(|prefix| file.name.as_str().starts_with(prefix.as_str()))
+        && filter
+            .created_after
+            .is_none_or(|instant| file.created_at > instant)
+}
+
+fn is_behind(filter: &FileFilter, file: &File) -> bool {
+    match &filter.after {
+        None => true,
+        Some(PageMark::Newest(instant, id)) => (file.created_at, &file.id) < (*instant, id),
+        Some(PageMark::Name(name, id)) => (file.name.as_str(), &file.id) > (name.as_str(), id),
+    }
+}
+
+fn in_order(order: ListOrder, a: &File, b: &File) -> Ordering {
+    match order {
+        ListOrder::Newest => (b.created_at, &b.id).cmp(&(a.created_at, &a.id)),
+        ListOrder::Name => (a.name.as_str(), &a.id).cmp(&(b.name.as_str(), &b.id)),
+    }
+}

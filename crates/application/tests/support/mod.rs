@@ -1,0 +1,111 @@
+//! An application over in-memory adapters.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cloakroom_application::{
+    App, Background, Destination, Limits, NewUpload, Stores,
+    ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
+    testkit::{metadata::MemoryDatabase, objects::MemoryStore},
+};
+use cloakroom_domain::{
+    AccountId, Bucket, BucketRule, FileId, FileName, Metadata, ObjectKey, Principal, PrincipalKind,
+    StoreId, UserId, Visibility,
+};
+
+/// An application, its adapters, and a user.
+pub struct World {
+    pub app: Arc<App>,
+    pub database: Arc<MemoryDatabase>,
+    pub store: MemoryStore,
+    pub alice: Principal,
+}
+
+const BUCKET: &str = "files";
+
+impl World {
+    pub async fn new() -> Self {
+        let database = Arc::new(MemoryDatabase::new());
+        let store = MemoryStore::new();
+        let id = StoreId::random();
+        let buckets = BucketRule::Fixed(Bucket::parse(BUCKET).unwrap());
+        let record = StoreRecord {
+            id,
+            driver: "memory".to_owned(),
+            buckets,
+            is_current: true,
+        };
+        database.seed(record).await.unwrap();
+        let opened: Arc<dyn ObjectStore> = Arc::new(store.clone());
+        let limits = Limits {
+            max_file_size: 1024,
+            pending_ttl: Duration::from_secs(3600),
+            delete_delay: Duration::from_secs(24 * 3600),
+            uncertain_delay: Duration::from_secs(600),
+            sweep_interval: Duration::ZERO,
+        };
+        let app = Arc::new(App {
+            files: database.clone(),
+            ledger: database.clone(),
+            tokens: database.clone(),
+            registry: database.clone(),
+            stores: Stores::new(HashMap::from([(id, opened)])),
+            authenticators: Vec::new(),
+            background: Background::here(),
+            limits,
+        });
+        let alice = Principal {
+            kind: PrincipalKind::User,
+            account: AccountId::parse("1").ok(),
+            user: UserId::parse("7").ok(),
+            token: None,
+        };
+        Self {
+            app,
+            database,
+            store,
+            alice,
+        }
+    }
+
+    /// Rows of bodies, in whatever state.
+    pub async fn rows(&self) -> usize {
+        self.database.scan(None, 1000).await.unwrap().len()
+    }
+
+    pub async fn assert_nothing_left(&self, when: &str) {
+        self.app.background.idle().await;
+        assert_eq!(self.rows().await, 0, "{when}: rows");
+        assert!(self.store.objects().is_empty(), "{when}: objects");
+        assert_eq!(self.store.unfinished(), 0, "{when}: unfinished writes");
+    }
+
+    /// Puts an object into the store that no row leads to.
+    pub async fn plant_orphan(&self) {
+        let account = AccountId::parse("1").unwrap();
+        let key = ObjectKey::mint(&account, &FileId::random(), &FileName::clean("x"));
+        let bucket = Bucket::parse(BUCKET).unwrap();
+        let mut writer = self
+            .store
+            .begin(&bucket, &key, WriteHints::default())
+            .await
+            .unwrap();
+        writer.write(Bytes::from_static(b"nobody's")).await.unwrap();
+        writer.finish().await.unwrap();
+    }
+}
+
+pub fn private_file() -> NewUpload {
+    NewUpload {
+        destination: Destination::NewFile {
+            account: None,
+            visibility: Visibility::Private,
+            metadata: Metadata::default(),
+        },
+        name: None,
+        declared_type: None,
+        size: None,
+        digest: None,
+        idempotency: None,
+    }
+}
