@@ -2,5 +2,6 @@
 
 mod budget;
 pub mod fs;
+pub mod s3;
 
 pub use budget::{ReadBudget, WriteBudget};

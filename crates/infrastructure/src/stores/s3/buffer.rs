@@ -1,0 +1,231 @@
+//! The memory of a part: reserved before it is filled, each byte copied once, given back when the last reader is done.
+//!
+//! Why waiting for memory cannot lock up: a buffer climbs at most three steps, each for its whole content at once.
+//! Up to [`BASE`] it asks nobody; up to [`START`] it waits for the pool of starts; beyond, for the pool of parts, in
+//! which it then has room for the whole part and waits for nothing any more until it is sent. Whoever holds a share of
+//! the pool of parts thus gives it back after a client's and a store's time, both limited, and never waits for a share
+//! that another holds; whoever waits for that pool holds a share of starts at most, and who waits for starts holds nothing.
+//! Both pools serve in order of arrival. Parts of the same object that are being sent do not depend on their writer.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::Bytes;
+use cloakroom_application::ports::StoreError;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::stores::budget::{Pool, WriteBudget};
+
+/// What a buffer may hold without asking, in bytes.
+const BASE: usize = 64 * 1024;
+
+/// The most that the pool of starts gives to one buffer, in bytes.
+const START: usize = 1024 * 1024;
+
+/// The largest piece of memory in a buffer, in bytes.
+const MAX_PIECE: usize = 1024 * 1024;
+
+/// How long a writer waits for memory.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How far up a buffer has climbed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    #[default]
+    Nothing,
+    Base,
+    Start,
+    Whole,
+}
+
+impl Step {
+    fn for_size(bytes: usize) -> Self {
+        if bytes <= BASE {
+            Self::Base
+        } else if bytes <= START {
+            Self::Start
+        } else {
+            Self::Whole
+        }
+    }
+}
+
+/// A part being filled.
+#[derive(Default)]
+pub(super) struct Buffer {
+    pieces: Vec<Vec<u8>>,
+    len: usize,
+    /// Bytes that may be held as things stand.
+    reserved: usize,
+    step: Step,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Buffer {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes room for at least one more byte of a part that is expected to measure `expected` and never measures
+    /// more than `most` bytes.
+    pub(super) async fn reserve(
+        &mut self,
+        budget: &WriteBudget,
+        expected: Option<usize>,
+        most: usize,
+    ) -> Result<(), StoreError> {
+        if self.len < self.reserved {
+            return Ok(());
+        }
+        // What was expected wrongly is not expected any more.
+        let target = match (expected.filter(|bytes| *bytes > self.len), self.step) {
+            (Some(expected), _) => expected.min(most),
+            (None, Step::Nothing) => BASE.min(most),
+            (None, Step::Base) => START.min(most),
+            (None, Step::Start | Step::Whole) => most,
+        };
+        // Never a second time the same step: waiting for a pool with a share of it in hand is how things lock up.
+        let next = Step::for_size(target);
+        let (next, target) = if next > self.step {
+            (next, target)
+        } else {
+            (Step::Whole, most)
+        };
+        match next {
+            Step::Nothing | Step::Base => {}
+            Step::Start => self.share = Some(take(&budget.starts, target).await?),
+            Step::Whole if self.step == Step::Whole => {
+                self.share = Some(take_free(&budget.parts, target)?);
+            }
+            Step::Whole => self.share = Some(take(&budget.parts, target).await?),
+        }
+        self.step = next;
+        self.reserved = target;
+        Ok(())
+    }
+
+    /// Copies as much of `data` as there is room for, and takes it off.
+    pub(super) fn fill(&mut self, data: &mut Bytes) {
+        while !data.is_empty() && self.len < self.reserved {
+            let room = match self.pieces.last() {
+                Some(piece) if piece.len() < piece.capacity() => piece.capacity() - piece.len(),
+                _ => {
+                    // As much again as there is, so that what is reserved is held only as it is used.
+                    let size = self.len.clamp(BASE, MAX_PIECE);
+                    let size = size.min(self.reserved - self.len);
+                    self.pieces.push(Vec::with_capacity(size));
+                    size
+                }
+            };
+            let count = room.min(data.len()).min(self.reserved - self.len);
+            if let Some(piece) = self.pieces.last_mut() {
+                piece.extend_from_slice(&data.split_to(count));
+            }
+            self.len += count;
+        }
+    }
+
+    /// The part as it will be sent.
+    pub(super) fn seal(self) -> Part {
+        let share = Arc::new(self.share);
+        let pieces = self.pieces.into_iter().map(|bytes| {
+            let _share = Arc::clone(&share);
+            Bytes::from_owner(Piece { bytes, _share })
+        });
+        Part {
+            pieces: pieces.collect(),
+            len: self.len as u64,
+        }
+    }
+}
+
+async fn take(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
+    let share = Arc::clone(&pool.free).acquire_many_owned(bytes);
+    match tokio::time::timeout(PATIENCE, share).await {
+        Ok(Ok(share)) => Ok(share),
+        Ok(Err(closed)) => Err(StoreError::Unavailable(closed.into())),
+        Err(_) => Err(StoreError::Unavailable(
+            "no memory for a part became free in time".into(),
+        )),
+    }
+}
+
+fn take_free(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
+    let share = Arc::clone(&pool.free).try_acquire_many_owned(bytes);
+    share.map_err(|none| StoreError::Unavailable(none.into()))
+}
+
+struct Piece {
+    bytes: Vec<u8>,
+    _share: Arc<Option<OwnedSemaphorePermit>>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A full part. Clones share its memory.
+#[derive(Clone)]
+pub(super) struct Part {
+    pieces: Arc<[Bytes]>,
+    len: u64,
+}
+
+impl Part {
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The part as a body that can be sent again.
+    pub(super) fn body(&self) -> ByteStream {
+        let part = self.clone();
+        ByteStream::new(SdkBody::retryable(move || {
+            SdkBody::from_body_1_x(PartBody {
+                pieces: Arc::clone(&part.pieces),
+                next: 0,
+                left: part.len,
+            })
+        }))
+    }
+}
+
+struct PartBody {
+    pieces: Arc<[Bytes]>,
+    next: usize,
+    left: u64,
+}
+
+impl Body for PartBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(piece) = self.pieces.get(self.next).cloned() else {
+            return Poll::Ready(None);
+        };
+        self.next += 1;
+        self.left -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

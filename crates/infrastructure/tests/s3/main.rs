@@ -1,0 +1,12 @@
+//! S3 stores: the contract over real servers, and what goes wrong with servers.
+
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod garage;
+#[cfg(test)]
+mod rclone;
+#[cfg(test)]
+mod servers;
