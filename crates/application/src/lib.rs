@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+pub mod authenticators;
 pub mod cache;
 mod checked;
 mod download;

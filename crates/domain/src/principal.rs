@@ -90,7 +90,7 @@ pub struct Principal {
     pub account: Option<AccountId>,
     /// The user it is, where it is one.
     pub user: Option<UserId>,
-    /// The hash of the token it came with, where that is what it owns files by.
+    /// The hash of the token it came with, where that tells it from other callers: a visitor owns files by it.
     pub token: Option<TokenHash>,
 }
 

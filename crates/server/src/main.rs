@@ -1,2 +1,3 @@
-//! placeholder
+//! The file service `cloakroom`: configuration, command line, and the wiring of everything.
+mod config;
 fn main() {}

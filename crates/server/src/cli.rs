@@ -1,0 +1,167 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cloakroom_domain::PrincipalKind;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; for fsck: nothing found
+  1  failed; for fsck: something was found, repaired or not; for healthcheck: not ready
+  2  wrong configuration or command line; for fsck: could not look
+
+Settings are environment variables or a TOML file; `cloakroom config show` lists them.";
+
+/// A file service that stands beside a web application.
+#[derive(Debug, Parser)]
+#[command(name = "cloakroom", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// A TOML file with settings; the environment comes before it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the service until SIGTERM or SIGINT
+    Serve,
+    /// Ask the service at the configured address whether it is ready, for at most 3 s
+    Healthcheck {
+        /// Ask only whether the process lives, not its database and store
+        #[arg(long)]
+        live: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look after the database
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Compare rows and objects both ways
+    ///
+    /// May run beside the service. Prints a line for each finding.
+    /// Exit codes: 0 nothing found, 1 something was found (also if it was repaired), 2 could not look.
+    Fsck {
+        /// Remove what no row leads to; missing bytes cannot be repaired
+        #[arg(long)]
+        repair: bool,
+        /// Read every body and compare its hash
+        #[arg(long)]
+        verify: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make, list and revoke tokens of people and services
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print the API's description as OpenAPI (JSON)
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every setting with its value, secrets masked, and where the value came from
+    Show {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Say whether the configuration is right. Exit codes: 0 right, 2 wrong
+    Check {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Bring the schema up to date, as `serve` does when it starts
+    Migrate {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token. It is printed once and kept as a hash
+    Create {
+        #[command(flatten)]
+        new: NewTokenArgs,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List all tokens, newest first
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Refuse a token from now on; a running service has heard of it within 5 s
+    Revoke {
+        /// The token's id, as `token list` prints it
+        id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewTokenArgs {
+    /// What kind of caller it makes
+    #[arg(long)]
+    pub(crate) kind: TokenKind,
+    /// What people call it
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The account it acts in: needed for a user, possible for a service
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+    /// The user it is: needed for a user
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: Option<String>,
+}
+
+/// The kinds of callers that tokens are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenKind {
+    /// Another service of the same system
+    Service,
+    /// A user of an account
+    User,
+    /// The operator
+    Admin,
+}
+
+impl From<TokenKind> for PrincipalKind {
+    fn from(kind: TokenKind) -> Self {
+        match kind {
+            TokenKind::Service => Self::Service,
+            TokenKind::User => Self::User,
+            TokenKind::Admin => Self::Admin,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// Print JSON for a script
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,177 @@
+//! `cloakroom fsck`: compares rows and objects both ways.
+
+use std::{
+    io::{IsTerminal, stderr},
+    time::{Duration, Instant},
+};
+
+use cloakroom_application::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::{
+    cli::Output,
+    config::Config,
+    failure::Failure,
+    output::{say, say_json},
+    wiring,
+};
+
+/// How often a log hears how far it is.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs the check. Whether nothing was found.
+///
+/// # Errors
+/// It could not look.
+pub(crate) async fn run(
+    config: &Config,
+    options: FsckOptions,
+    output: Output,
+) -> Result<bool, Failure> {
+    look(config, options, output)
+        .await
+        .map(|summary| summary.findings == 0)
+        .map_err(Failure::as_wrong)
+}
+
+async fn look(
+    config: &Config,
+    options: FsckOptions,
+    output: Output,
+) -> Result<FsckSummary, Failure> {
+    let (app, database) = wiring::for_commands(config).await?;
+    let mut report = Report::new(output);
+    let looked = fsck(&app, options, &mut |event| report.hear(event)).await;
+    report.end();
+    app.background.idle().await;
+    database.close().await;
+    let summary = looked.map_err(|error| Failure::because("could not look", &error))?;
+    report.failed.map_or(Ok(()), Err)?;
+    let FsckSummary {
+        rows,
+        objects,
+        findings,
+        repaired,
+    } = summary;
+    if output.json {
+        say_json(&json!({
+            "event": "summary", "rows": rows, "objects": objects, "findings": findings, "repaired": repaired,
+        }))?;
+    } else {
+        say(&format!(
+            "looked at {rows} rows and {objects} objects: {findings} findings, {repaired} repaired"
+        ))?;
+    }
+    Ok(summary)
+}
+
+/// Tells what is going on: findings on standard output, progress on standard error.
+struct Report {
+    output: Output,
+    /// On a terminal.
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    rows: u64,
+    objects: u64,
+    failed: Option<Failure>,
+}
+
+impl Report {
+    fn new(output: Output) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(100));
+            match style {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        Self {
+            output,
+            bar,
+            last_line: Instant::now(),
+            rows: 0,
+            objects: 0,
+            failed: None,
+        }
+    }
+
+    fn hear(&mut self, event: FsckEvent) {
+        match event {
+            FsckEvent::Rows(rows) => self.rows = rows,
+            FsckEvent::Objects(objects) => self.objects = objects,
+            FsckEvent::Found(finding, repaired) => return self.found(&finding, repaired),
+        }
+        let progress = format!("{} rows, {} objects", self.rows, self.objects);
+        if let Some(bar) = &self.bar {
+            bar.set_message(progress);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            eprintln!("{progress}");
+        }
+    }
+
+    fn found(&mut self, finding: &Finding, repaired: bool) {
+        let json = self.output.json;
+        let tell = || {
+            if json {
+                say_json(&as_json(finding, repaired))
+            } else {
+                say(&as_text(finding, repaired))
+            }
+        };
+        let told = match &self.bar {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        };
+        if let Err(failure) = told {
+            self.failed.get_or_insert(failure);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn as_text(finding: &Finding, repaired: bool) -> String {
+    let repaired = if repaired { "  repaired" } else { "" };
+    let kind = finding.kind();
+    match finding {
+        Finding::MissingObject(at)
+        | Finding::OrphanObject(at)
+        | Finding::WrongSize(at)
+        | Finding::WrongHash(at)
+        | Finding::OrphanRow(at) => format!(
+            "{kind}  store {}  {}/{}{repaired}",
+            at.store,
+            at.bucket,
+            at.key.as_str().escape_debug()
+        ),
+        Finding::UnfinishedWrites(store, bucket, count) => {
+            format!("{kind}  store {store}  {bucket}  {count}{repaired}")
+        }
+    }
+}
+
+fn as_json(finding: &Finding, repaired: bool) -> serde_json::Value {
+    let kind = finding.kind();
+    match finding {
+        Finding::MissingObject(at)
+        | Finding::OrphanObject(at)
+        | Finding::WrongSize(at)
+        | Finding::WrongHash(at)
+        | Finding::OrphanRow(at) => json!({
+            "event": "found", "kind": kind, "store": at.store.to_string(), "bucket": at.bucket.as_str(),
+            "key": at.key.as_str(), "repaired": repaired,
+        }),
+        Finding::UnfinishedWrites(store, bucket, count) => json!({
+            "event": "found", "kind": kind, "store": store.to_string(), "bucket": bucket.as_str(),
+            "count": count, "repaired": repaired,
+        }),
+    }
+}

@@ -1,0 +1,172 @@
+//! Configuration: read once, at the start. Nothing else reads the environment.
+
+mod declare;
+#[cfg(test)]
+mod document;
+mod kinds;
+mod names;
+mod problem;
+mod secret;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{net::SocketAddr, path::Path};
+
+use cloakroom_domain::BucketRule;
+
+pub(crate) use self::{
+    declare::{Absent, Setting},
+    kinds::{Driver, LogFormat},
+    problem::Problem,
+    secret::Secret,
+    table::{Config, GROUPS},
+    values::{Origin, Values},
+};
+
+/// What it takes to speak to S3.
+#[derive(Debug, Clone)]
+pub(crate) struct S3Settings {
+    /// The server, unless it is Amazon's.
+    pub(crate) endpoint: Option<String>,
+    /// The region that requests are signed for.
+    pub(crate) region: String,
+    /// The access key's id.
+    pub(crate) access_key_id: Secret,
+    /// Its secret.
+    pub(crate) secret_access_key: Secret,
+    /// Whether the bucket's name goes into the path.
+    pub(crate) path_style: bool,
+}
+
+/// Reads the environment and the file.
+///
+/// # Errors
+/// Everything that is wrong, a line each.
+pub(crate) fn load(file: Option<&Path>) -> Result<(Config, Values), Vec<Problem>> {
+    load_from(std::env::vars_os(), file)
+}
+
+fn load_from(
+    environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    file: Option<&Path>,
+) -> Result<(Config, Values), Vec<Problem>> {
+    let values = Values::gather(environment, file)?;
+    let config = Config::read(&values).map_err(|problem| vec![problem])?;
+    let problems = config.contradictions();
+    if problems.is_empty() {
+        Ok((config, values))
+    } else {
+        Err(problems)
+    }
+}
+
+impl Config {
+    /// Whether nobody chose a credential, so that the service makes its own and stays on this machine.
+    pub(crate) const fn is_development(&self) -> bool {
+        self.access.admin_token.is_none()
+    }
+
+    /// The database's address.
+    pub(crate) fn database_url(&self) -> Secret {
+        self.database.url.clone().unwrap_or_else(|| {
+            let file = self.store.data_dir.join("cloakroom.db");
+            let path = file.to_string_lossy();
+            let path = path.replace('%', "%25").replace('?', "%3F");
+            Secret::new(format!("sqlite://{path}"))
+        })
+    }
+
+    /// The address of the files API as clients know it, for a service that listens at `address`.
+    pub(crate) fn public_url(&self, address: SocketAddr) -> String {
+        let mount = self.http.mount.trim_end_matches('/');
+        self.http
+            .public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}{mount}", within_reach(address)))
+    }
+
+    /// How S3 is spoken to, `None` where that is not configured.
+    pub(crate) fn s3(&self) -> Option<S3Settings> {
+        let store = &self.store;
+        Some(S3Settings {
+            endpoint: store.s3_endpoint.clone(),
+            region: store.s3_region.clone(),
+            access_key_id: store.s3_access_key_id.clone()?,
+            secret_access_key: store.s3_secret_access_key.clone()?,
+            path_style: store.s3_path_style.unwrap_or(store.s3_endpoint.is_some()),
+        })
+    }
+
+    /// How buckets are found in the configured S3 store, `None` where that is not configured.
+    pub(crate) fn s3_buckets(&self) -> Option<BucketRule> {
+        let prefix = self.store.s3_bucket_prefix.clone();
+        let bucket = self.store.s3_bucket.clone().map(BucketRule::Fixed);
+        bucket.or_else(|| prefix.map(BucketRule::PerAccount))
+    }
+
+    /// What is right by itself but not together.
+    fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut say = |text: String| problems.push(Problem::new(&text));
+        let listen = self.http.listen;
+        if self.is_development() && !listen.ip().to_canonical().is_loopback() {
+            say(format!(
+                "CLOAKROOM_LISTEN is \"{listen}\", but without CLOAKROOM_ADMIN_TOKEN the service is in development mode; \
+                 expected CLOAKROOM_ADMIN_TOKEN to be set (`openssl rand -hex 32` prints a good one), or an address of \
+                 this machine only, such as 127.0.0.1:{}",
+                listen.port()
+            ));
+        }
+        let store = &self.store;
+        if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {
+            say(
+                "CLOAKROOM_S3_BUCKET and CLOAKROOM_S3_BUCKET_PREFIX are both set; expected one bucket for everything, \
+                 or a prefix for a bucket for each account"
+                    .to_owned(),
+            );
+        }
+        if store.driver == Driver::S3 {
+            let missing: Vec<&str> = [
+                (
+                    "CLOAKROOM_S3_ACCESS_KEY_ID",
+                    store.s3_access_key_id.is_none(),
+                ),
+                (
+                    "CLOAKROOM_S3_SECRET_ACCESS_KEY",
+                    store.s3_secret_access_key.is_none(),
+                ),
+                (
+                    "CLOAKROOM_S3_BUCKET or CLOAKROOM_S3_BUCKET_PREFIX",
+                    self.s3_buckets().is_none(),
+                ),
+            ]
+            .into_iter()
+            .filter_map(|(name, missing)| missing.then_some(name))
+            .collect();
+            if !missing.is_empty() {
+                let missing = missing.join(", and ");
+                say(format!(
+                    "CLOAKROOM_STORE is \"s3\"; expected {missing} to be set as well"
+                ));
+            }
+        }
+        problems
+    }
+}
+
+/// An address that a client on this machine can call: the loopback one for "every address".
+pub(crate) fn within_reach(address: SocketAddr) -> SocketAddr {
+    let mut reachable = address;
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            reachable.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            reachable.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
+        }
+        _ => {}
+    }
+    reachable
+}

@@ -1,0 +1,150 @@
+//! How the texts of values are read.
+
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::super::secret::MASK;
+
+const KIB: u64 = 1024;
+pub(super) const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// Digits and a unit, which may be missing.
+fn amount(text: &str) -> Option<(u64, &str)> {
+    let end = text
+        .bytes()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    Some((digits.parse().ok()?, unit))
+}
+
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (amount, unit) = amount(text)?;
+    let seconds = match unit {
+        "ms" => return Some(Duration::from_millis(amount)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        _ => return None,
+    };
+    amount.checked_mul(seconds).map(Duration::from_secs)
+}
+
+pub(super) fn size(text: &str) -> Option<u64> {
+    let (amount, unit) = amount(text)?;
+    let bytes = match unit {
+        "" | "B" => 1,
+        "KiB" => KIB,
+        "MiB" => MIB,
+        "GiB" => GIB,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return None,
+    };
+    amount.checked_mul(bytes)
+}
+
+pub(super) fn buffer(text: &str, least: u64) -> Option<u32> {
+    let size = size(text).filter(|size| (least..=3 * GIB).contains(size))?;
+    u32::try_from(size).ok()
+}
+
+pub(super) fn number<N: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Option<N> {
+    let (amount, unit) = amount(text)?;
+    let fits = unit.is_empty() && (least..=most).contains(&amount);
+    N::try_from(amount).ok().filter(|_| fits)
+}
+
+pub(super) fn web_address(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let bare = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    bare.then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// `/`, or the path without a slash at its end. Fixed routes of the service cannot lie below it.
+pub(super) fn mount(text: &str) -> Option<String> {
+    let path = text.strip_prefix('/')?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if text == "/" {
+        return Some(text.to_owned());
+    }
+    let is_plain = |segment: &str| {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+        !segment.is_empty() && segment.bytes().all(known) && segment != "." && segment != ".."
+    };
+    let taken = ["health", "docs", "openapi.json"];
+    let first = path.split('/').next().unwrap_or_default();
+    (path.split('/').all(is_plain) && !taken.contains(&first)).then(|| format!("/{path}"))
+}
+
+pub(super) const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+pub(super) fn has_plain_ends(bytes: &[u8]) -> bool {
+    let ends = [bytes.first(), bytes.last()];
+    ends.into_iter().flatten().all(|b| is_plain(*b))
+}
+
+/// What people leave in place of a secret.
+pub(super) fn is_default_secret(text: &str) -> bool {
+    let plain: String = text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let known = [
+        "changeme",
+        "changethis",
+        "replaceme",
+        "replacethis",
+        "yourtokenhere",
+        "password",
+        "administrator",
+        "12345678",
+        "123456789",
+        "1234567890",
+    ];
+    known.contains(&plain.as_str())
+        || plain.starts_with("changeme")
+        || text.bytes().all(|b| Some(b) == text.bytes().next())
+}
+
+/// An address with its password masked; nothing of one that cannot be read.
+pub(super) fn without_password(text: &str) -> String {
+    if text.starts_with("sqlite://") {
+        return text.to_owned();
+    }
+    let Ok(mut url) = Url::parse(text) else {
+        return MASK.to_owned();
+    };
+    if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
+        return MASK.to_owned();
+    }
+    if url.query().is_some() {
+        let harmless = [
+            "host",
+            "port",
+            "user",
+            "dbname",
+            "sslmode",
+            "application_name",
+        ];
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        url.query_pairs_mut()
+            .clear()
+            .extend_pairs(pairs.into_iter().map(|(key, value)| {
+                let shown = harmless.contains(&key.as_str());
+                (key, if shown { value } else { MASK.to_owned() })
+            }));
+    }
+    url.into()
+}

@@ -1,0 +1,148 @@
+//! What each kind takes and refuses.
+
+use super::*;
+
+fn takes<T>(kind: &Kind<T>, text: &str) -> bool {
+    (kind.read)(text).is_some()
+}
+
+#[test]
+fn durations_have_one_of_four_units() {
+    let read = |text| (DURATION.read)(text).map(|duration| duration.as_millis());
+    assert_eq!(read("500ms"), Some(500));
+    assert_eq!(read("30s"), Some(30_000));
+    assert_eq!(read("5m"), Some(300_000));
+    assert_eq!(read("24h"), Some(86_400_000));
+    for bad in [
+        "30",
+        "s",
+        "1.5s",
+        "-1s",
+        "+1s",
+        "1 s",
+        "1d",
+        "99999999999999999999h",
+        "9999999999h",
+    ] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn sizes_are_bytes_or_binary_or_decimal_units() {
+    let read = |text| (FILE_SIZE.read)(text);
+    assert_eq!(read("104857600"), Some(104_857_600));
+    assert_eq!(read("100MiB"), Some(104_857_600));
+    assert_eq!(read("1GiB"), Some(1 << 30));
+    assert_eq!(read("2kB"), Some(2_000));
+    assert_eq!(read("2KiB"), Some(2_048));
+    assert_eq!(read("3MB"), Some(3_000_000));
+    for bad in [
+        "0",
+        "-1",
+        "1.5MiB",
+        "1 MiB",
+        "1mib",
+        "99999999999GiB",
+        "MiB",
+        "0x10",
+    ] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+    assert_eq!((UPLOAD_BUFFER.read)("23MiB"), None);
+    assert_eq!((READ_BUFFER.read)("4GiB"), None);
+}
+
+#[test]
+fn a_mount_is_a_plain_path_apart_from_the_fixed_routes() {
+    assert_eq!((MOUNT.read)("/").as_deref(), Some("/"));
+    assert_eq!((MOUNT.read)("/files/").as_deref(), Some("/files"));
+    assert_eq!((MOUNT.read)("/a/b").as_deref(), Some("/a/b"));
+    for bad in [
+        "files", "//", "/a//b", "/../x", "/a b", "/{id}", "/health", "/docs/x",
+    ] {
+        assert!(!takes(&MOUNT, bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_web_address_has_no_credentials_query_or_fragment() {
+    let read = |text| (WEB_ADDRESS.read)(text);
+    assert_eq!(
+        read("https://Example.com/files/").as_deref(),
+        Some("https://example.com/files")
+    );
+    for bad in [
+        "example.com",
+        "ftp://x",
+        "https://u:p@x",
+        "https://x?y",
+        "https://x#y",
+        "http://",
+    ] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn bucket_names_and_prefixes_leave_room_for_an_account() {
+    assert!(takes(&BUCKET, "my.bucket-1") && takes(&BUCKET_PREFIX, "a"));
+    for bad in ["ab", "Bucket", "a_b", "-ab", "ab-"] {
+        assert!(!takes(&BUCKET, bad), "{bad}");
+    }
+    for bad in ["p.q", "Prefix", "-p", "p-", "p_q"] {
+        assert!(!takes(&BUCKET_PREFIX, bad), "{bad}");
+    }
+    assert!(takes(&BUCKET_PREFIX, &"p".repeat(30)) && !takes(&BUCKET_PREFIX, &"p".repeat(31)));
+}
+
+#[test]
+fn a_default_or_short_admin_token_is_no_token() {
+    for bad in [
+        "short",
+        "changeme",
+        "Change-Me",
+        "changeme-please",
+        "aaaaaaaaaaaa",
+        "has a space",
+        "пароль-пароль",
+    ] {
+        assert!(!takes(&ADMIN_TOKEN, bad), "{bad}");
+    }
+    assert!(takes(&ADMIN_TOKEN, "7f3a9c2e51"));
+}
+
+#[test]
+fn a_mistyped_level_is_no_filter() {
+    for good in [
+        "info",
+        "off",
+        "info,cloakroom=debug",
+        "cloakroom_presentation=trace",
+    ] {
+        assert!(takes(&LOG_FILTER, good), "{good}");
+    }
+    for bad in ["inof", "INFOO", "info,debgu", "a=b=c", "x=loud"] {
+        assert!(!takes(&LOG_FILTER, bad), "{bad}");
+    }
+}
+
+#[test]
+fn the_password_of_an_address_is_not_shown() {
+    let show = |text| Masking::Password.show(text);
+    assert_eq!(show("postgres://u:pw@h/d"), "postgres://u:****@h/d");
+    assert_eq!(
+        show("postgres://u@h/d?password=pw&sslmode=require"),
+        "postgres://u@h/d?password=****&sslmode=require"
+    );
+    assert_eq!(show("no address pw"), "****");
+    assert_eq!(show("sqlite://data/x.db"), "sqlite://data/x.db");
+}
+
+#[test]
+fn only_addresses_of_known_databases_are_taken() {
+    assert!(takes(&DATABASE, "postgres://u:p@h/d") && takes(&DATABASE, "sqlite://x.db"));
+    for bad in ["mysql://x", "sqlite:", "postgres://", "cloakroom.db"] {
+        assert!(!takes(&DATABASE, bad), "{bad}");
+    }
+}

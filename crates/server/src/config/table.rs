@@ -1,0 +1,154 @@
+//! Every setting, once: its name, kind, default and example, with its description as the documentation of its field.
+//! Reading, `config show`, the check of unknown names and `docs/configuration.md` all come from here.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use cloakroom_domain::Bucket;
+
+use super::{
+    declare::{Absent, Group, Setting, settings},
+    kinds::{self, Driver, LogFormat},
+    problem::Problem,
+    secret::Secret,
+    values::Values,
+};
+
+settings! {
+    /// Where the service listens, and what it is called from outside.
+    http: Http, "Addresses" {
+        /// The address and port to listen at. Beyond this machine only with `CLOAKROOM_ADMIN_TOKEN`.
+        listen: SocketAddr = "CLOAKROOM_LISTEN", ADDRESS,
+            default "127.0.0.1:8080", example "0.0.0.0:8080";
+        /// The address of the files API as clients know it, with the mount: `Location` and `public_url` start with it.
+        public_url: Option<String> = "CLOAKROOM_PUBLIC_URL", WEB_ADDRESS,
+            unset "`http://`, the address listened at, and the mount", example "https://example.com/files";
+        /// The path of the files API. `/` where a proxy strips the prefix.
+        mount: String = "CLOAKROOM_MOUNT", MOUNT,
+            default "/files", example "/";
+        /// The web application's address. Where it is set, a browser that navigates to a file and may not have it is
+        /// sent to the application's pages `/auth/signin/` and `/error/`.
+        frontend_url: Option<String> = "CLOAKROOM_FRONTEND_URL", WEB_ADDRESS,
+            unset "errors are answered in place", example "https://app.example.com";
+        /// `Strict-Transport-Security` with this `max-age` on every answer. Only where all of the host is on HTTPS.
+        hsts: Option<Duration> = "CLOAKROOM_HSTS", DURATION_OR_OFF,
+            default "off", example "8760h";
+        /// `Cross-Origin-Resource-Policy` of downloads: which pages may show files with `<img>` and the like.
+        corp: &'static str = "CLOAKROOM_CORP", RESOURCE_POLICY,
+            default "same-site", example "cross-origin";
+        /// How long caches may keep public files without asking. `0s`: they ask each time, and a new version or a
+        /// change of visibility shows at once. Other files are never kept without asking.
+        public_cache: Duration = "CLOAKROOM_PUBLIC_CACHE", DURATION,
+            default "0s", example "1h";
+    }
+
+    /// Where metadata is.
+    database: Database, "Database" {
+        /// PostgreSQL (13 or later), or a SQLite file for a single `cloakroom serve`.
+        url: Option<Secret> = "CLOAKROOM_DATABASE_URL", DATABASE,
+            unset "`sqlite://`, the data folder, and `/cloakroom.db`", example "postgres://cloakroom:password@db/cloakroom";
+        /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
+        connections: u32 = "CLOAKROOM_DATABASE_CONNECTIONS", CONNECTIONS,
+            default "16", example "32";
+        /// So many files' metadata are kept in memory, about 1 KiB each. What other replicas change is heard of from
+        /// PostgreSQL, and nothing is kept for longer than 5 s.
+        file_cache: u64 = "CLOAKROOM_FILE_CACHE", ENTRIES,
+            default "10000", example "100000";
+    }
+
+    /// Where bytes are.
+    store: Store, "Store" {
+        /// The folder for the SQLite file, the `fs` store's objects (under `objects`) and the development tokens.
+        /// Made with mode 0700 if it is not there.
+        data_dir: PathBuf = "CLOAKROOM_DATA_DIR", FOLDER,
+            default "./data", example "/var/lib/cloakroom";
+        /// Where new bytes go when the service first starts on a database: `fs`, the data folder, or `s3`. From then
+        /// on the database knows, and a start says so if this differs.
+        driver: Driver = "CLOAKROOM_STORE", DRIVER,
+            default "fs", example "s3";
+        /// The address of an S3 server other than Amazon's.
+        s3_endpoint: Option<String> = "CLOAKROOM_S3_ENDPOINT", WEB_ADDRESS,
+            unset "Amazon S3 in the region", example "https://s3.example.com";
+        /// One bucket for everything. Made if it is not there.
+        s3_bucket: Option<Bucket> = "CLOAKROOM_S3_BUCKET", BUCKET,
+            unset "`CLOAKROOM_S3_BUCKET_PREFIX` is needed", example "cloakroom";
+        /// A bucket for each account, `{prefix}-{account}`. Made when first written to.
+        s3_bucket_prefix: Option<String> = "CLOAKROOM_S3_BUCKET_PREFIX", BUCKET_PREFIX,
+            unset "`CLOAKROOM_S3_BUCKET` is needed", example "attachments";
+        /// The region that requests are signed for.
+        s3_region: String = "CLOAKROOM_S3_REGION", REGION,
+            default "us-east-1", example "eu-central-1";
+        /// The access key's id.
+        s3_access_key_id: Option<Secret> = "CLOAKROOM_S3_ACCESS_KEY_ID", SECRET,
+            unset "needed for `s3`", example "AKIAIOSFODNN7EXAMPLE";
+        /// The access key's secret.
+        s3_secret_access_key: Option<Secret> = "CLOAKROOM_S3_SECRET_ACCESS_KEY", SECRET,
+            unset "needed for `s3`", example "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        /// The bucket's name in the path of requests, rather than in the name of the host.
+        s3_path_style: Option<bool> = "CLOAKROOM_S3_PATH_STYLE", SWITCH,
+            unset "`on` with `CLOAKROOM_S3_ENDPOINT`, else `off`", example "off";
+    }
+
+    /// Who may call.
+    access: Access, "Access" {
+        /// The operator's token, that travels as `Authorization: Bearer`. Without it the service runs in development
+        /// mode: it makes an admin and a user token, keeps them in `development-tokens.json` in the data folder,
+        /// accepts them in the cookie `token` as well, and listens on this machine only.
+        admin_token: Option<Secret> = "CLOAKROOM_ADMIN_TOKEN", ADMIN_TOKEN,
+            unset "development mode", example "the output of `openssl rand -hex 32`";
+    }
+
+    /// Bounds.
+    limits: Limits, "Limits" {
+        /// The largest file.
+        max_file_size: u64 = "CLOAKROOM_MAX_FILE_SIZE", FILE_SIZE,
+            default "104857600", example "5GiB";
+        /// Requests in hand at once; more are answered 503 INFRA_001 at once.
+        max_requests: usize = "CLOAKROOM_MAX_REQUESTS", REQUESTS,
+            default "4096", example "10000";
+        /// Memory for bodies on their way to the store, shared by all uploads. Whoever finds it used up waits.
+        upload_buffer: u32 = "CLOAKROOM_UPLOAD_BUFFER", UPLOAD_BUFFER,
+            default "96MiB", example "256MiB";
+        /// Memory for large reads, shared by all downloads. Whoever finds it used up reads in small steps.
+        read_buffer: u32 = "CLOAKROOM_READ_BUFFER", READ_BUFFER,
+            default "64MiB", example "128MiB";
+        /// Threads that serve requests; 0 for as many as there are cores.
+        workers: usize = "CLOAKROOM_WORKERS", WORKERS,
+            default "0", example "4";
+        /// How long requests in flight may take to end once the service is told to stop.
+        shutdown_timeout: Duration = "CLOAKROOM_SHUTDOWN_TIMEOUT", SECONDS_OR_MORE,
+            default "30s", example "2m";
+    }
+
+    /// How what is left over is removed.
+    sweeping: Sweeping, "Sweeping" {
+        /// The time between two sweeps.
+        interval: Duration = "CLOAKROOM_SWEEP_INTERVAL", INTERVAL,
+            default "30s", example "5m";
+        /// An upload that has not moved for so long is given up.
+        pending_ttl: Duration = "CLOAKROOM_PENDING_TTL", SECONDS_OR_MORE,
+            default "1h", example "15m";
+        /// The bytes of a deleted version stay for so long, for readers under way and for going back. A purge does
+        /// not wait.
+        delete_delay: Duration = "CLOAKROOM_DELETE_DELAY", DURATION,
+            default "24h", example "1h";
+        /// An object whose write had an unknown outcome is deleted once more after so long: a lost write may still
+        /// land.
+        uncertain_delay: Duration = "CLOAKROOM_UNCERTAIN_DELAY", DURATION,
+            default "10m", example "30m";
+    }
+
+    /// The log, on standard error.
+    logging: Logging, "Log" {
+        /// How much is logged: a level, or a filter of targets and levels.
+        filter: String = "CLOAKROOM_LOG", LOG_FILTER,
+            default "info", example "info,cloakroom=debug";
+        /// For people, or one JSON object a line for programs.
+        format: LogFormat = "CLOAKROOM_LOG_FORMAT", LOG_FORMAT,
+            default "text", example "json";
+    }
+}
+
+/// Every setting, in the order of the table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|group| group.settings)
+}
