@@ -118,22 +118,30 @@ impl CachedFiles {
     const fn changing<'a>(&'a self, id: &'a FileId) -> Changing<'a> {
         Changing {
             files: self,
-            id: Some(id),
+            what: What::One(id),
         }
     }
 }
 
 struct Changing<'a> {
     files: &'a CachedFiles,
-    /// `None`: it is not known which file changes.
-    id: Option<&'a FileId>,
+    what: What<'a>,
+}
+
+/// What a change may have touched.
+enum What<'a> {
+    Nothing,
+    One(&'a FileId),
+    /// A file, and it is not known which.
+    Any,
 }
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        match self.id {
-            Some(id) => self.files.kept.drop_one(id),
-            None => self.files.kept.drop_all(),
+        match self.what {
+            What::Nothing => {}
+            What::One(id) => self.files.kept.drop_one(id),
+            What::Any => self.files.kept.drop_all(),
         }
     }
 }
@@ -187,12 +195,15 @@ impl FileRepository for CachedFiles {
         }
         let mut changing = Changing {
             files: self,
-            id: None,
+            what: What::Any,
         };
         let outcome = self.inner.commit(commit).await;
-        if let Ok(file) = &outcome {
-            changing.id = Some(&file.id);
-        }
+        changing.what = match &outcome {
+            Ok(file) => What::One(&file.id),
+            Err(CommitError::Repository(RepositoryError::OutcomeUnknown(_))) => What::Any,
+            // So that a database that is down does not empty the cache.
+            Err(_) => What::Nothing,
+        };
         drop(changing);
         outcome
     }

@@ -1,8 +1,17 @@
 //! The metadata adapters, on real databases.
 
 #[cfg(test)]
+#[path = "metadata/faults.rs"]
+mod faults;
+#[cfg(test)]
+#[path = "metadata/proxy.rs"]
+mod proxy;
+#[cfg(test)]
 #[path = "metadata/support.rs"]
 mod support;
+#[cfg(test)]
+#[path = "metadata/together.rs"]
+mod together;
 
 /// The contract on SQLite.
 mod sqlite {

@@ -16,6 +16,8 @@ use super::{
 /// How long migrating may take, waiting for another process that does it included.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// How the schema in the database stands to the one this binary was built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
@@ -46,7 +48,10 @@ impl Database {
             match &self.backend {
                 Backend::Postgres { migration, .. } => {
                     // sqlx takes an advisory lock of the database; a connection that ends gives it up.
-                    let mut connection = migration.connect().await.map_err(of_driver)?;
+                    let mut connection = timeout(CONNECT_TIMEOUT, migration.connect())
+                        .await
+                        .map_err(|_| Cut::TimedOut.into_repository(Stake::Nothing))?
+                        .map_err(of_driver)?;
                     migrator
                         .run_direct(None, &mut connection, false)
                         .await
