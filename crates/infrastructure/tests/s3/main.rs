@@ -7,6 +7,10 @@ mod fake;
 #[cfg(test)]
 mod garage;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
+mod patience;
+#[cfg(test)]
 mod rclone;
 #[cfg(test)]
 mod servers;

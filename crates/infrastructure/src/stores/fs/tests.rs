@@ -7,7 +7,7 @@ use cloakroom_application::{
     ports::{ObjectStore, ObjectWriter, Payload, StoreError, WriteHints},
     testkit::objects::{collect, contract::Harness, sample},
 };
-use cloakroom_domain::{AccountId, Bucket, FileId, FileName, ObjectKey, StoreId};
+use cloakroom_domain::{AccountId, Bucket, ByteRange, FileId, FileName, ObjectKey, StoreId};
 use rustix::io::Errno;
 
 use super::{FsOptions, FsStore, failpoint::Step};
@@ -218,6 +218,42 @@ async fn small_bodies_come_at_once_and_large_ones_with_their_path() {
     };
     let path = store.root().join(&file.path);
     assert_eq!(std::fs::read(path).unwrap(), sample(3_000_000, 2));
+}
+
+#[test]
+fn a_small_read_that_the_page_cache_can_answer_waits_for_no_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let key = key();
+        put(&store, &key, sample(10_000, 1)).await.unwrap();
+        if !answers_from_the_cache(&files(folder.path())[0]) {
+            // Some file systems, those of containers among them, cannot say whether they would wait.
+            return;
+        }
+        let (free, busy) = std::sync::mpsc::channel::<()>();
+        let held = tokio::task::spawn_blocking(move || busy.recv());
+        for range in [None, Some(ByteRange { start: 5, end: 9 })] {
+            let bucket = bucket();
+            let read = store.read(&bucket, &key, range);
+            let read = tokio::time::timeout(Duration::from_secs(2), read).await;
+            assert!(matches!(read.unwrap().unwrap(), Payload::Ready(_)));
+        }
+        drop(free);
+        assert!(held.await.unwrap().is_err());
+    });
+}
+
+fn answers_from_the_cache(path: &str) -> bool {
+    let file = std::fs::File::open(path).unwrap();
+    let mut byte = [0];
+    let into = &mut [std::io::IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(&file, into, 0, rustix::io::ReadWriteFlags::NOWAIT).is_ok()
 }
 
 #[tokio::test]

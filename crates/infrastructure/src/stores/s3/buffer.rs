@@ -20,6 +20,7 @@ use cloakroom_application::ports::StoreError;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::progress::Progress;
 use crate::stores::budget::{Pool, WriteBudget};
 
 /// What a buffer may hold without asking, in bytes.
@@ -83,13 +84,15 @@ impl Buffer {
         if self.len < self.reserved {
             return Ok(());
         }
-        // What was expected wrongly is not expected any more.
-        let target = match (expected.filter(|bytes| *bytes > self.len), self.step) {
-            (Some(expected), _) => expected.min(most),
-            (None, Step::Nothing) => BASE.min(most),
-            (None, Step::Base) => START.min(most),
-            (None, Step::Start | Step::Whole) => most,
+        // One step at a time, whatever was announced: a client that sends little holds little.
+        let step = match self.step {
+            Step::Nothing => BASE,
+            Step::Base => START,
+            Step::Start | Step::Whole => most,
         };
+        // What was expected wrongly is not expected any more.
+        let expected = expected.filter(|bytes| *bytes > self.len);
+        let target = step.min(most).min(expected.unwrap_or(most));
         // Never a second time the same step: waiting for a pool with a share of it in hand is how things lock up.
         let next = Step::for_size(target);
         let (next, target) = if next > self.step {
@@ -186,14 +189,15 @@ impl Part {
         self.len
     }
 
-    /// The part as a body that can be sent again.
-    pub(super) fn body(&self) -> ByteStream {
-        let part = self.clone();
+    /// The part as a body that can be sent again, and tells of its progress.
+    pub(super) fn body(&self, progress: &Progress) -> ByteStream {
+        let (part, progress) = (self.clone(), progress.clone());
         ByteStream::new(SdkBody::retryable(move || {
             SdkBody::from_body_1_x(PartBody {
                 pieces: Arc::clone(&part.pieces),
                 next: 0,
                 left: part.len,
+                progress: progress.clone(),
             })
         }))
     }
@@ -203,6 +207,7 @@ struct PartBody {
     pieces: Arc<[Bytes]>,
     next: usize,
     left: u64,
+    progress: Progress,
 }
 
 impl Body for PartBody {
@@ -213,6 +218,7 @@ impl Body for PartBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.progress.step();
         let Some(piece) = self.pieces.get(self.next).cloned() else {
             return Poll::Ready(None);
         };

@@ -1,6 +1,9 @@
 //! Deleting objects with whatever unfinished uploads lie under their keys.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use cloakroom_application::ports::StoreError;
@@ -19,19 +22,30 @@ const BATCH: usize = 1000;
 /// Requests at once where one takes one key.
 const AT_ONCE: usize = 8;
 
+/// How long a batch may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 type Answers = Vec<Result<(), StoreError>>;
 
 /// Removes the objects, answering in the order of the keys.
 pub(super) async fn delete(core: &Core, bucket: &Bucket, keys: &[ObjectKey]) -> Answers {
     let mut answers = Vec::with_capacity(keys.len());
     for batch in keys.chunks(BATCH) {
-        // The uploads first: one that is joined meanwhile leaves an object, which goes next.
-        match give_up(core, bucket, batch).await {
-            Ok(()) => answers.extend(remove(core, bucket, batch).await),
-            Err(error) => answers.extend(batch.iter().map(|_| Err(again(&error)))),
-        }
+        let work = tokio::time::timeout(PATIENCE, clear(core, bucket, batch));
+        answers.extend(work.await.unwrap_or_else(|_| {
+            let late = |_| Err(StoreError::Unavailable("deleting took too long".into()));
+            batch.iter().map(late).collect()
+        }));
     }
     answers
+}
+
+async fn clear(core: &Core, bucket: &Bucket, keys: &[ObjectKey]) -> Answers {
+    // The uploads first: one that is joined meanwhile leaves an object, which goes next.
+    match give_up(core, bucket, keys).await {
+        Ok(()) => remove(core, bucket, keys).await,
+        Err(error) => keys.iter().map(|_| Err(again(&error))).collect(),
+    }
 }
 
 async fn give_up(core: &Core, bucket: &Bucket, keys: &[ObjectKey]) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ use super::{
     client::{Core, join_limits, write_limits},
     failure::{again, answer, classify},
     lenient::OpenedByAnyName,
+    progress::Progress,
 };
 
 /// Parts of one object under way at once.
@@ -185,15 +186,17 @@ impl Target {
         let send = self.core.client.upload_part();
         let send = send.bucket(self.bucket.as_str()).key(self.key.as_str());
         let length = i64::try_from(part.len()).unwrap_or(i64::MAX);
-        let sent = send
+        let progress = Progress::begin();
+        let send = send
             .upload_id(id)
             .part_number(number)
             .content_length(length)
-            .body(part.body())
+            .body(part.body(&progress))
             .customize()
             .config_override(write_limits(part.len()))
-            .disable_payload_signing()
-            .send()
+            .disable_payload_signing();
+        let sent = progress
+            .watch(send.send())
             .await
             .map_err(|error| unless_missing(&error))?;
         Ok(CompletedPart::builder()

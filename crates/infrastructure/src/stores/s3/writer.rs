@@ -7,6 +7,7 @@ use cloakroom_application::ports::{ObjectWriter, StoreError, WriteHints};
 use super::{
     buffer::{Buffer, Part},
     client::write_limits,
+    progress::Progress,
     upload::{Target, Upload},
 };
 
@@ -14,6 +15,10 @@ const MIB: u64 = 1024 * 1024;
 
 /// The size of a part, unless the object needs larger ones, in bytes.
 const PART: u64 = 8 * MIB;
+
+/// Bodies up to this many bytes are sent without a look whether the bucket is there: they are under way
+/// before a store could hang up.
+const UNASKED: u64 = 64 * 1024;
 
 /// The most parts that S3 takes.
 const MAX_PARTS: i32 = 10_000;
@@ -131,17 +136,22 @@ impl ObjectWriter for S3Writer {
 impl Target {
     async fn put(&self, part: &Part) -> Result<(), StoreError> {
         let length = i64::try_from(part.len()).unwrap_or(i64::MAX);
-        let put = || {
+        let put = || async move {
+            let progress = Progress::begin();
             let put = self.core.client.put_object();
-            put.bucket(self.bucket.as_str())
+            let put = put
+                .bucket(self.bucket.as_str())
                 .key(self.key.as_str())
                 .content_length(length)
-                .body(part.body())
+                .body(part.body(&progress))
                 .customize()
                 .config_override(write_limits(part.len()))
-                .disable_payload_signing()
-                .send()
+                .disable_payload_signing();
+            progress.watch(put.send()).await
         };
+        if part.len() > UNASKED {
+            self.core.look_for_bucket(&self.bucket).await?;
+        }
         self.core.with_bucket(&self.bucket, put).await.map(|_| ())
     }
 }
