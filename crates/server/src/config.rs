@@ -15,30 +15,16 @@ mod values;
 use std::{net::SocketAddr, path::Path};
 
 use cloakroom_domain::BucketRule;
+use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
 
 pub(crate) use self::{
     declare::{Absent, Setting},
     kinds::{Driver, LogFormat},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS},
-    values::{Origin, Values},
+    table::{Config, GROUPS, Logging},
+    values::Values,
 };
-
-/// What it takes to speak to S3.
-#[derive(Debug, Clone)]
-pub(crate) struct S3Settings {
-    /// The server, unless it is Amazon's.
-    pub(crate) endpoint: Option<String>,
-    /// The region that requests are signed for.
-    pub(crate) region: String,
-    /// The access key's id.
-    pub(crate) access_key_id: Secret,
-    /// Its secret.
-    pub(crate) secret_access_key: Secret,
-    /// Whether the bucket's name goes into the path.
-    pub(crate) path_style: bool,
-}
 
 /// Reads the environment and the file.
 ///
@@ -87,14 +73,20 @@ impl Config {
             .unwrap_or_else(|| format!("http://{}{mount}", within_reach(address)))
     }
 
-    /// How S3 is spoken to, `None` where that is not configured.
+    /// How S3 is spoken to, `None` where its credentials are not configured.
     pub(crate) fn s3(&self) -> Option<S3Settings> {
         let store = &self.store;
+        let region = &store.s3_region;
+        let amazon = || {
+            // The regions in China are a partition of their own.
+            let tail = if region.starts_with("cn-") { ".cn" } else { "" };
+            format!("https://s3.{region}.amazonaws.com{tail}")
+        };
         Some(S3Settings {
-            endpoint: store.s3_endpoint.clone(),
-            region: store.s3_region.clone(),
-            access_key_id: store.s3_access_key_id.clone()?,
-            secret_access_key: store.s3_secret_access_key.clone()?,
+            endpoint: store.s3_endpoint.clone().unwrap_or_else(amazon),
+            region: region.clone(),
+            access_key_id: store.s3_access_key_id.as_ref()?.reveal().to_owned(),
+            secret_access_key: S3Secret::new(store.s3_secret_access_key.as_ref()?.reveal()),
             path_style: store.s3_path_style.unwrap_or(store.s3_endpoint.is_some()),
         })
     }

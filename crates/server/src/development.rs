@@ -170,7 +170,12 @@ mod tests {
     fn a_file_that_is_something_else_is_not_overwritten_and_not_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        for broken in ["", "canary", "{\"admin\": \"canary\"}", "{\"admin\": \"\", \"user\": \"\"}"] {
+        for broken in [
+            "",
+            "canary",
+            "{\"admin\": \"canary\"}",
+            "{\"admin\": \"\", \"user\": \"\"}",
+        ] {
             fs::write(&path, broken).unwrap();
             let failure = DevelopmentTokens::kept_in(folder.path()).unwrap_err();
             assert!(!format!("{failure:?}").contains("canary"));
@@ -184,15 +189,31 @@ mod tests {
         let tokens = DevelopmentTokens::kept_in(folder.path()).unwrap();
         let secret = Presented::new(tokens.user.reveal().to_owned());
         let knows = tokens.authenticator().unwrap();
-        let who = knows.authenticate(&Credential::Cookie(secret)).await.unwrap();
+        let who = knows
+            .authenticate(&Credential::Cookie(secret))
+            .await
+            .unwrap();
         let who = who.unwrap();
         assert_eq!(who.kind, PrincipalKind::User);
-        assert_eq!((who.account, who.user), (AccountId::parse("1").ok(), UserId::parse("1").ok()));
+        assert_eq!(
+            (who.account, who.user),
+            (AccountId::parse("1").ok(), UserId::parse("1").ok())
+        );
 
         let knows = operator(&Secret::new("of-the-operator".to_owned()));
         let secret = || Presented::new("of-the-operator".to_owned());
-        assert!(knows.authenticate(&Credential::Cookie(secret())).await.unwrap().is_none());
-        let who = knows.authenticate(&Credential::Bearer(secret())).await.unwrap().unwrap();
+        assert!(
+            knows
+                .authenticate(&Credential::Cookie(secret()))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let who = knows
+            .authenticate(&Credential::Bearer(secret()))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((who.kind, who.account), (PrincipalKind::Admin, None));
     }
 }

@@ -18,11 +18,7 @@ pub(crate) fn start(settings: &Logging) -> Result<(), Vec<Problem>> {
     let log = fmt().with_env_filter(filter).with_writer(stderr);
     match settings.format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
     Ok(())
 }

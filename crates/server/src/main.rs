@@ -1,3 +1,78 @@
 //! The file service `cloakroom`: configuration, command line, and the wiring of everything.
+
+mod cli;
+mod commands;
 mod config;
-fn main() {}
+mod data_folder;
+mod development;
+mod failure;
+mod greeting;
+mod logging;
+mod new_token;
+mod output;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cloakroom_application::FsckOptions;
+
+use crate::{
+    cli::{Cli, Command},
+    commands::{db, fsck, healthcheck, openapi, serve, token},
+    config::Config,
+    failure::Failure,
+};
+
+/// What a command that worked says by its exit code.
+enum Outcome {
+    Done,
+    Findings,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    let file = cli.config.as_deref();
+    if let Command::Config(command) = &cli.command {
+        return commands::config::run(command, file).map(|()| Outcome::Done);
+    }
+    let (config, _) = config::load(file)?;
+    logging::start(&config.logging)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::because("the runtime cannot start", &error))?
+        .block_on(act(&cli.command, &config))
+}
+
+async fn act(command: &Command, config: &Config) -> Result<Outcome, Failure> {
+    match command {
+        Command::Serve => serve::run(config).await?,
+        Command::Healthcheck { live, output } => healthcheck::run(config, *live, *output).await?,
+        Command::Config(_) => {}
+        Command::Db(command) => db::run(command, config).await?,
+        Command::Fsck {
+            repair,
+            verify,
+            output,
+        } => {
+            let options = FsckOptions {
+                repair: *repair,
+                verify: *verify,
+            };
+            if !fsck::run(config, options, *output).await? {
+                return Ok(Outcome::Findings);
+            }
+        }
+        Command::Token(command) => token::run(command, config).await?,
+        Command::Openapi => openapi::run(config)?,
+    }
+    Ok(Outcome::Done)
+}

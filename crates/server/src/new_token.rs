@@ -28,7 +28,10 @@ mod tests {
         let (one, two) = (new_token().unwrap(), new_token().unwrap());
         let text = one.reveal();
         assert!(text.starts_with("ckr_") && text.len() == 47, "{text}");
-        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+        assert!(
+            text.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        );
         assert!(one != two);
     }
 }

@@ -92,6 +92,14 @@ impl FsStore {
     pub fn mark(&self, id: StoreId) -> Result<StoreId, StoreError> {
         marker::write(&self.root, id)
     }
+
+    /// Takes the marker with this id away again; one with another id stays. Blocks for a moment.
+    ///
+    /// # Errors
+    /// The marker cannot be read or removed.
+    pub fn unmark(&self, id: StoreId) -> Result<(), StoreError> {
+        marker::remove(&self.root, id)
+    }
 }
 
 #[async_trait]

@@ -27,7 +27,9 @@ pub(crate) async fn run(config: &Config, live: bool, output: Output) -> Result<(
     match answer {
         Ok(_) if good && output.json => Ok(()),
         Ok(_) if good => say(what),
-        Ok(status) => Err(Failure::new(format!("{address} is not {what}: it answered {status}"))),
+        Ok(status) => Err(Failure::new(format!(
+            "{address} is not {what}: it answered {status}"
+        ))),
         Err(error) => Err(Failure::new(format!("{address} is not {what}: {error}"))),
     }
 }

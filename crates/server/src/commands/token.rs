@@ -73,15 +73,11 @@ fn owner(new: &NewTokenArgs) -> Result<(Option<AccountId>, Option<UserId>), Fail
         let text = format!("--name is 1 to {MAX_NAME} bytes without control characters");
         return Err(Failure::usage(text));
     }
-    let bad = |what: &'static str| {
-        move |error: InvalidId| Failure::usage(format!("--{what} {error}"))
-    };
+    let bad =
+        |what: &'static str| move |error: InvalidId| Failure::usage(format!("--{what} {error}"));
     let account = new.account.clone().map(AccountId::parse).transpose();
     let user = new.user.clone().map(UserId::parse).transpose();
-    Ok((
-        account.map_err(bad("account"))?,
-        user.map_err(bad("user"))?,
-    ))
+    Ok((account.map_err(bad("account"))?, user.map_err(bad("user"))?))
 }
 
 async fn create(
@@ -110,7 +106,11 @@ async fn create(
         });
     }
     // Standard output has the token alone, for `TOKEN=$(cloakroom token create …)`.
-    eprintln!("token {} ({}), shown this once:", kept.id, kept.kind.as_str());
+    eprintln!(
+        "token {} ({}), shown this once:",
+        kept.id,
+        kept.kind.as_str()
+    );
     say(secret.reveal())
 }
 

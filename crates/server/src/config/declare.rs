@@ -36,11 +36,6 @@ pub(crate) struct Setting {
 pub(crate) const PREFIX: &str = "CLOAKROOM_";
 
 impl Setting {
-    /// The key in a TOML file.
-    pub(crate) fn key(&self) -> String {
-        key_of(self.name)
-    }
-
     /// What it does, in one line.
     pub(crate) fn about(&self) -> String {
         let lines: Vec<&str> = self.about.iter().map(|line| line.trim()).collect();

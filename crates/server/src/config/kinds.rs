@@ -9,8 +9,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use cloakroom_domain::Bucket;
 
 use self::readers::{
-    MIB, buffer, duration, has_plain_ends, is_default_secret, is_plain, mount, number, size,
-    web_address, without_password,
+    MIB, buffer, duration, is_bucket_name, is_default_secret, mount, number, size, web_address,
+    without_password,
 };
 use super::secret::{MASK, Secret};
 
@@ -136,13 +136,9 @@ pub(crate) const DRIVER: Kind<Driver> = Kind::new("`fs` or `s3`", "fs or s3", |t
 
 pub(crate) const BUCKET: Kind<Bucket> = Kind::new(
     "text",
-    "3 to 63 of a-z, 0-9, `-` and `.`, with a letter or digit at both ends",
+    "3 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends",
     |text| {
-        let bytes = text.as_bytes();
-        let plain = bytes
-            .iter()
-            .all(|b| is_plain(*b) || matches!(b, b'-' | b'.'));
-        let good = (3..=63).contains(&bytes.len()) && plain && has_plain_ends(bytes);
+        let good = (3..=63).contains(&text.len()) && is_bucket_name(text);
         Bucket::parse(text).ok().filter(|_| good)
     },
 );
@@ -150,11 +146,7 @@ pub(crate) const BUCKET: Kind<Bucket> = Kind::new(
 pub(crate) const BUCKET_PREFIX: Kind<String> = Kind::new(
     "text",
     "1 to 30 of a-z, 0-9 and `-`, with a letter or digit at both ends",
-    |text| {
-        let bytes = text.as_bytes();
-        let plain = bytes.iter().all(|b| is_plain(*b) || *b == b'-');
-        ((1..=30).contains(&bytes.len()) && plain && has_plain_ends(bytes)).then(|| text.to_owned())
-    },
+    |text| (text.len() <= 30 && is_bucket_name(text)).then(|| text.to_owned()),
 );
 
 pub(crate) const REGION: Kind<String> =

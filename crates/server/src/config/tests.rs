@@ -3,10 +3,11 @@
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use super::{
-    Config, Origin, Problem, Values,
+    Config, Problem, Values,
     declare::{Absent, PREFIX},
     kinds::Masking,
     load_from, table,
+    values::Origin,
 };
 
 /// An operator's folder with a configuration file and files of secrets.
@@ -227,7 +228,7 @@ fn no_secret_prints() {
         ("CLOAKROOM_S3_SECRET_ACCESS_KEY", "canary"),
     ];
     let (config, values) = load(&pairs, "").unwrap();
-    assert!(!format!("{config:?} {:?}", config.s3()).contains("canary"));
+    assert!(!format!("{config:?}").contains("canary"));
     for setting in table::all() {
         let shown = values.get(setting.name).unwrap().shown(setting);
         assert!(

@@ -62,6 +62,15 @@ pub(super) fn write(root: &Root, id: StoreId) -> Result<StoreId, StoreError> {
     }
 }
 
+/// Removes the marker if it has that id. Blocks.
+pub(super) fn remove(root: &Root, id: StoreId) -> Result<(), StoreError> {
+    if read(root)? == Some(id) {
+        root.remove(MARKER).map_err(trouble)?;
+        root.flush_folder(".").map_err(trouble)?;
+    }
+    Ok(())
+}
+
 fn draft_and_link(root: &Root, draft: &str, text: &str) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&root.fd, draft, flags, MODE)?;

@@ -340,7 +340,11 @@ fn a_folder_keeps_the_first_mark_it_gets() {
     assert_eq!(store.mark(id).unwrap(), id);
     assert_eq!(store.mark(StoreId::random()).unwrap(), id);
     assert_eq!(store.marker().unwrap(), Some(id));
+    store.unmark(StoreId::random()).unwrap();
+    assert_eq!(store.marker().unwrap(), Some(id));
     assert_eq!(files(store.root()).len(), 1);
+    store.unmark(id).unwrap();
+    assert_eq!(store.marker().unwrap(), None);
     std::fs::write(store.root().join(".cloakroom-store"), "garbage").unwrap();
     assert!(matches!(store.marker(), Err(StoreError::Broken(_))));
 }

@@ -85,13 +85,10 @@ pub(super) fn mount(text: &str) -> Option<String> {
     (path.split('/').all(is_plain) && !taken.contains(&first)).then(|| format!("/{path}"))
 }
 
-pub(super) const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit()
-}
-
-pub(super) fn has_plain_ends(bytes: &[u8]) -> bool {
-    let ends = [bytes.first(), bytes.last()];
-    ends.into_iter().flatten().all(|b| is_plain(*b))
+/// Of `[a-z0-9-]`, with no hyphen at an end.
+pub(super) fn is_bucket_name(text: &str) -> bool {
+    let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    text.bytes().all(known) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// What people leave in place of a secret.

@@ -1,0 +1,144 @@
+//! `cloakroom serve`.
+
+use std::{num::NonZero, pin::pin, time::Duration};
+
+use cloakroom_infrastructure::metadata::follow_changes;
+use cloakroom_presentation::{ServerOptions, Settings, bind, serve};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    config::Config,
+    failure::Failure,
+    greeting::greeting,
+    output::say,
+    wiring::{
+        self, Service,
+        tasks::{stopped, sweep_repeatedly},
+    },
+};
+
+/// What is left of the time to stop is at least this long for commits and cleaning under way.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// It cannot start, or the listener broke.
+pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
+    let mut stop = pin!(stop_signal()?);
+    let service = tokio::select! {
+        () = &mut stop => return Ok(()),
+        service = wiring::for_service(config) => service?,
+    };
+    let listen = config.http.listen;
+    let cannot_listen = |error| {
+        let what = format!("cannot listen at {listen} (CLOAKROOM_LISTEN)");
+        Failure::because(&what, &error)
+    };
+    let listener = bind(listen).map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    tracing::info!(%address, backend = service.backend, version = env!("CARGO_PKG_VERSION"), "listening");
+    if let Some(tokens) = &service.development {
+        say(&greeting(config, address, tokens))?;
+    }
+
+    let (stopping, stop_tasks) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let interval = config.sweeping.interval;
+    tasks.spawn(sweep_repeatedly(
+        service.app.clone(),
+        interval,
+        stop_tasks.clone(),
+    ));
+    tasks.spawn(follow_changes(
+        service.database.clone(),
+        service.files.clone(),
+        service.tokens.clone(),
+        stopped(stop_tasks),
+    ));
+
+    let patience = config.limits.shutdown_timeout;
+    let options = ServerOptions {
+        workers: workers(config.limits.workers),
+        shutdown_timeout: patience,
+    };
+    let settings = settings(config, &service, config.public_url(address));
+    let mut deadline = Instant::now();
+    let until_told = async {
+        stop.await;
+        deadline = Instant::now() + patience;
+        tracing::info!("stopping: requests in flight may end");
+    };
+    let served = serve(service.app.clone(), settings, listener, options, until_told).await;
+
+    stopping.send_replace(true);
+    let deadline = deadline.max(Instant::now() + LEAST_PATIENCE);
+    let rest = async {
+        service.app.background.idle().await;
+        while tasks.join_next().await.is_some() {}
+    };
+    if timeout_at(deadline, rest).await.is_err() {
+        tracing::warn!("work was still under way; the next start cleans up after it");
+    }
+    service.database.close().await;
+    served.map_err(|error| Failure::because("the server broke off", &error))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The HTTP face's settings.
+fn settings(config: &Config, service: &Service, public_url: String) -> Settings {
+    let http = &config.http;
+    let public_cache = match http.public_cache.as_secs() {
+        0 => "public, no-cache".to_owned(),
+        seconds => format!("public, max-age={seconds}"),
+    };
+    let max_age = |age: Duration| format!("max-age={}", age.as_secs());
+    Settings {
+        mount: http.mount.clone(),
+        public_url,
+        backend: service.backend.clone(),
+        public_cache,
+        resource_policy: http.corp.to_owned(),
+        transport_security: http.hsts.map(max_age),
+        max_requests: config.limits.max_requests,
+    }
+}
+
+fn workers(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        some => some,
+    }
+}
+
+/// Ready at the first SIGTERM or SIGINT. The second ends the process at once.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let hear =
+        |kind| signal(kind).map_err(|error| Failure::because("signals cannot be heard", &error));
+    let mut terminate = hear(SignalKind::terminate())?;
+    let mut interrupt = hear(SignalKind::interrupt())?;
+    let (told, heard) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        // Nobody waits where the service could not even start.
+        let _ = told.send(());
+        next().await;
+        tracing::warn!("told to stop twice: stopping at once");
+        std::process::exit(1);
+    });
+    Ok(async move {
+        let _ = heard.await;
+    })
+}

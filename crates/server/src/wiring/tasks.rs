@@ -1,0 +1,55 @@
+//! What goes on beside the requests.
+
+use std::{sync::Arc, time::Duration};
+
+use cloakroom_application::{App, SweepReport, sweep};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
+
+use crate::failure::with_causes;
+
+/// Tells tasks when to stop.
+pub(crate) type Stop = watch::Receiver<bool>;
+
+/// Waits until it is time to stop.
+pub(crate) async fn stopped(mut stop: Stop) {
+    // A sender that is gone means the same.
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}
+
+/// Sweeps now and after every interval.
+pub(crate) async fn sweep_repeatedly(app: Arc<App>, interval: Duration, stop: Stop) {
+    let round = async {
+        loop {
+            // In a task of its own, so that a panic ends a round and not the sweeping.
+            let mut round = JoinSet::new();
+            let app = app.clone();
+            round.spawn(async move { sweep(&app).await });
+            if let Some(outcome) = round.join_next().await {
+                log(outcome);
+            }
+            sleep(interval).await;
+        }
+    };
+    tokio::select! {
+        () = stopped(stop) => {}
+        () = round => {}
+    }
+}
+
+fn log(outcome: Result<Result<SweepReport, cloakroom_application::Error>, JoinError>) {
+    match outcome {
+        Ok(Ok(report)) if report == SweepReport::default() => tracing::debug!("nothing to sweep"),
+        Ok(Ok(report)) => tracing::info!(
+            expired = report.expired,
+            removed = report.removed,
+            postponed = report.postponed,
+            "swept"
+        ),
+        Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "a sweep failed"),
+        Err(error) => tracing::error!(%error, "a sweep broke off"),
+    }
+}
