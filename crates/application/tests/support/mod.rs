@@ -1,4 +1,5 @@
 //! An application over in-memory adapters.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
