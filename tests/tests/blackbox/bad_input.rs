@@ -1,0 +1,390 @@
+//! Rubbish: each gets the contract's status and code within a second, and nothing is left.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode, multipart::Form};
+
+use crate::{
+    raw,
+    stand::Stand,
+    support::{expect, id, part, refused, sample},
+};
+
+/// A form with these parts, in this order, as bytes.
+fn form(parts: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = String::new();
+    for (headers, content) in parts {
+        body.push_str(&format!("--b\r\n{headers}\r\n\r\n{content}\r\n"));
+    }
+    body.push_str("--b--\r\n");
+    body.into_bytes()
+}
+
+const FILE: &str = "Content-Disposition: form-data; name=\"file\"; filename=\"a.txt\"";
+
+#[tokio::test]
+async fn forms_that_cannot_be_read_leave_nothing() {
+    let stand = Stand::simple().await;
+    let api = stand.user();
+    let long_header = format!("{FILE}\r\nX-Long: {}", "x".repeat(17 * 1024));
+    let many: Vec<(&str, &str)> =
+        std::iter::repeat_n(("Content-Disposition: form-data; name=\"x\"", "1"), 33).collect();
+    let huge = "x".repeat(17 * 1024);
+    let field = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"");
+    let boundary = "multipart/form-data; boundary=b";
+    for (what, kind, body, status, code) in [
+        (
+            "no boundary",
+            "multipart/form-data",
+            form(&[(FILE, "x")]),
+            400,
+            "VAL_004",
+        ),
+        (
+            "another boundary",
+            "multipart/form-data; boundary=c",
+            form(&[(FILE, "x")]),
+            400,
+            "VAL_004",
+        ),
+        ("no parts", boundary, form(&[]), 422, "VAL_002"),
+        (
+            "no file",
+            boundary,
+            form(&[(&field("x"), "1")]),
+            422,
+            "VAL_002",
+        ),
+        (
+            "two files",
+            boundary,
+            form(&[(FILE, "x"), (FILE, "y")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "17 KiB of headers",
+            boundary,
+            form(&[(&long_header, "x")]),
+            400,
+            "VAL_004",
+        ),
+        ("33 parts", boundary, form(&many), 400, "VAL_004"),
+        (
+            "33 parts after the file",
+            boundary,
+            form(&[&[(FILE, "x")], &many[..]].concat()),
+            400,
+            "VAL_004",
+        ),
+        (
+            "metadata after the file",
+            boundary,
+            form(&[(FILE, "x"), (&field("metadata"), "{}")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "metadata of 17 KiB",
+            boundary,
+            form(&[(&field("metadata"), &huge), (FILE, "x")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "metadata not an object",
+            boundary,
+            form(&[(&field("metadata"), "[1]"), (FILE, "x")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "metadata not JSON",
+            boundary,
+            form(&[(&field("metadata"), "{"), (FILE, "x")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "an odd visibility",
+            boundary,
+            form(&[(&field("visibility"), "all"), (FILE, "x")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "a topic",
+            boundary,
+            form(&[(&field("topic"), "t"), (FILE, "x")]),
+            422,
+            "VAL_001",
+        ),
+        (
+            "a form cut short",
+            boundary,
+            form(&[(FILE, "x")])[..90].to_vec(),
+            400,
+            "VAL_004",
+        ),
+        ("nothing at all", boundary, Vec::new(), 400, "VAL_004"),
+    ] {
+        let start = Instant::now();
+        let request = api.post("/files").header("Content-Type", kind).body(body);
+        let problem = refused(request.send().await.unwrap(), status, code).await;
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{what}: {problem}"
+        );
+    }
+    stand.assert_nothing_left().await;
+    expect(
+        api.upload("a.txt", "text/plain", "x").await,
+        StatusCode::CREATED,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_input_that_nothing_was_chosen_in_is_a_missing_file() {
+    let stand = Stand::simple().await;
+    let form = Form::new().part("file", part("", "application/octet-stream", ""));
+    let answer = stand
+        .user()
+        .post("/files")
+        .multipart(form)
+        .send()
+        .await
+        .unwrap();
+    refused(answer, 422, "VAL_002").await;
+    stand.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn one_byte_chunks_are_read_like_any_others() {
+    let stand = Stand::simple().await;
+    let body = form(&[(FILE, "small steps")]);
+    let bytes: Vec<Result<Vec<u8>, std::io::Error>> = body.iter().map(|b| Ok(vec![*b])).collect();
+    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(bytes));
+    let request = stand
+        .user()
+        .post("/files")
+        .header("Content-Type", "multipart/form-data; boundary=b")
+        .body(stream);
+    let file = expect(request.send().await.unwrap(), StatusCode::CREATED).await;
+    assert_eq!(
+        stand.user().bytes(&format!("/files/{}", id(&file))).await,
+        b"small steps"
+    );
+}
+
+#[tokio::test]
+async fn a_body_cut_at_any_byte_leaves_nothing() {
+    let stand = Stand::simple().await;
+    let body = form(&[(FILE, "hello, world")]);
+    let head = stand.head(
+        "POST",
+        "/files",
+        "Content-Type: multipart/form-data; boundary=b\r\n",
+        body.len(),
+    );
+    let whole = [head.into_bytes(), body].concat();
+    for cut in (0..whole.len()).step_by(7) {
+        raw::send_and_leave(stand.address(), &whole[..cut]).await;
+    }
+    let raw_head = stand.head("POST", "/files?filename=a", "", 100_000);
+    for sent in [0, 1, 65_536, 99_999] {
+        let bytes = [raw_head.clone().into_bytes(), sample(sent, 1)].concat();
+        raw::send_and_leave(stand.address(), &bytes).await;
+        let answer = raw::send_and_half_close(stand.address(), &bytes).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{sent}: {answer}"
+        );
+    }
+    stand.settle().await;
+    stand.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
+    let stand = Stand::with(&[("CLOAKROOM_MAX_FILE_SIZE", "1MiB")]).await;
+    let api = stand.user();
+    let exact = sample(1024 * 1024, 1);
+    expect(
+        api.upload("a", "text/plain", exact.clone()).await,
+        StatusCode::CREATED,
+    )
+    .await;
+    expect(
+        api.post("/files").body(exact).send().await.unwrap(),
+        StatusCode::CREATED,
+    )
+    .await;
+    let over = sample(1024 * 1024 + 1, 1);
+    let problem = refused(
+        api.post("/files").body(over.clone()).send().await.unwrap(),
+        413,
+        "FILE_003",
+    )
+    .await;
+    assert!(
+        problem["detail"].as_str().unwrap().contains("1048576"),
+        "says the limit"
+    );
+    refused(
+        api.upload("a", "text/plain", over.clone()).await,
+        413,
+        "FILE_003",
+    )
+    .await;
+    let chunks = futures_util::stream::iter(
+        over.chunks(8192)
+            .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
+            .collect::<Vec<_>>(),
+    );
+    let unknown = api
+        .post("/files")
+        .body(reqwest::Body::wrap_stream(chunks))
+        .send()
+        .await
+        .unwrap();
+    refused(unknown, 413, "FILE_003").await;
+    // Announced far beyond the limit: refused before a byte of the body.
+    let head = stand.head("POST", "/files", "", 10_000_000_000);
+    let answer = raw::send_and_read(stand.address(), head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert_eq!(stand.objects().await, 2);
+    stand.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn one_hundred_continue_comes_only_once_the_request_may_go_on() {
+    let stand = Stand::with(&[("CLOAKROOM_MAX_FILE_SIZE", "1MiB")]).await;
+    let expects = "Expect: 100-continue\r\n";
+    let anonymous =
+        "POST /files HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let answer = raw::send_and_read(stand.address(), anonymous.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let large = stand.head("POST", "/files", expects, 2_000_000);
+    let answer = raw::send_and_read(stand.address(), large.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let foreign = stand.head("PUT", "/files/nowhere", expects, 5);
+    let answer = raw::send_and_read(stand.address(), foreign.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let fine = stand.head("POST", "/files", expects, 5);
+    let answer = raw::expect_then_send(stand.address(), fine.as_bytes(), b"hello").await;
+    assert!(answer.contains("HTTP/1.1 201"), "{answer}");
+}
+
+#[tokio::test]
+async fn framing_that_could_smuggle_is_400_and_closed() {
+    let stand = Stand::simple().await;
+    let token = stand.user_token();
+    let lead = format!("POST /files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+    for (what, rest) in [
+        (
+            "length and transfer encoding",
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        ),
+        (
+            "two lengths",
+            "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+        ),
+        (
+            "a length that is no number",
+            "Content-Length: +4\r\n\r\nabcd",
+        ),
+        (
+            "a bad chunk size",
+            "Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+        ),
+        (
+            "an unknown transfer coding",
+            "Transfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n",
+        ),
+        ("a header without a name", ": x\r\n\r\n"),
+        ("NUL in a header", "X-A: a\0b\r\n\r\n"),
+    ] {
+        let answer = raw::send_and_read(stand.address(), format!("{lead}{rest}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{what}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{what}: {answer}");
+    }
+    stand.settle().await;
+    stand.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn ids_that_cannot_be_are_422_and_unknown_ones_404_in_every_spelling() {
+    let stand = Stand::simple().await;
+    let api = stand.user();
+    let (most, more) = ("a".repeat(512), "a".repeat(600));
+    for (id, status, code) in [
+        ("a%00b", 422, "VAL_001"),
+        (more.as_str(), 422, "VAL_001"),
+        (most.as_str(), 404, "FILE_001"),
+        ("..%2F..%2Fetc%2Fpasswd", 404, "FILE_001"),
+        ("%252e%252e", 404, "FILE_001"),
+        ("nowhere", 404, "FILE_001"),
+    ] {
+        for (method, tail) in [
+            (Method::GET, ""),
+            (Method::PUT, ""),
+            (Method::DELETE, ""),
+            (Method::GET, "/info"),
+            (Method::POST, "/restore"),
+            (Method::GET, "/versions"),
+            (Method::GET, "/versions/1"),
+        ] {
+            let answer = api
+                .call(method, &format!("/files/{id}{tail}"))
+                .send()
+                .await
+                .unwrap();
+            refused(answer, status, code).await;
+        }
+    }
+    let climbing = "GET /files/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = raw::send_and_read(stand.address(), climbing.as_bytes()).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 401"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_of_ten_thousand_bytes_is_cut_and_an_odd_query_is_422() {
+    let stand = Stand::simple().await;
+    let api = stand.user();
+    let long = "x".repeat(10_000);
+    let file = expect(
+        api.upload(&format!("{long}.pdf"), "application/pdf", "x")
+            .await,
+        StatusCode::CREATED,
+    )
+    .await;
+    let name = file["filename"].as_str().unwrap();
+    assert!(name.len() <= 255 && name.ends_with("x.pdf"));
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=!",
+        "created_after=yesterday",
+        "deleted=perhaps",
+        "type=x",
+        "topic=t",
+    ] {
+        let answer = api.get(&format!("/files?{query}")).send().await.unwrap();
+        refused(answer, 422, "VAL_001").await;
+    }
+    let key = api
+        .post("/files")
+        .header("Idempotency-Key", "k".repeat(256))
+        .body("x");
+    refused(key.send().await.unwrap(), 422, "VAL_001").await;
+    let tus = api
+        .post("/files")
+        .header("Tus-Resumable", "1.0.0")
+        .header("Upload-Length", "3");
+    refused(tus.send().await.unwrap(), 400, "VAL_004").await;
+}

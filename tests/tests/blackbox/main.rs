@@ -1,0 +1,21 @@
+//! Black-box tests: the real binary, real servers, and callers who know nothing but the contract.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+mod bad_input;
+mod cli;
+mod crash;
+mod downloads;
+mod faults;
+mod files;
+mod limits;
+mod raw;
+mod replicas;
+mod routes;
+mod stand;
+mod support;
+mod traces;
+mod uploads;

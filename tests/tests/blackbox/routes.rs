@@ -1,0 +1,348 @@
+//! Every route with every kind of caller. A route that is not in the table fails the test.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::{
+    stand::Stand,
+    support::{Api, expect, id},
+};
+
+/// The kinds of caller, in the order of the columns.
+const CALLERS: [&str; 8] = [
+    "owner",
+    "colleague",
+    "stranger",
+    "service",
+    "foreign service",
+    "admin",
+    "refused",
+    "anonymous",
+];
+
+/// What each caller gets of a private file, a file of the account and a public one.
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    body: Option<&'static str>,
+    private: [u16; 8],
+    account: [u16; 8],
+    public: [u16; 8],
+}
+
+const fn row(
+    method: &'static str,
+    path: &'static str,
+    body: Option<&'static str>,
+    private: [u16; 8],
+    account: [u16; 8],
+    public: [u16; 8],
+) -> Row {
+    Row {
+        method,
+        path,
+        body,
+        private,
+        account,
+        public,
+    }
+}
+
+/// The same for every file, or of no file.
+const fn alike(
+    method: &'static str,
+    path: &'static str,
+    body: Option<&'static str>,
+    all: [u16; 8],
+) -> Row {
+    row(method, path, body, all, all, all)
+}
+
+const READ_PRIVATE: [u16; 8] = [200, 403, 403, 403, 403, 200, 401, 401];
+const READ_ACCOUNT: [u16; 8] = [200, 200, 403, 200, 403, 200, 401, 401];
+const READ_PUBLIC: [u16; 8] = [200, 200, 200, 200, 200, 200, 401, 200];
+const CHANGE: [u16; 8] = READ_PRIVATE;
+const GONE: [u16; 8] = [204, 403, 403, 403, 403, 204, 401, 401];
+const ANYBODY: [u16; 8] = [200; 8];
+
+const TABLE: &[Row] = &[
+    alike("get", "/health", None, ANYBODY),
+    alike("head", "/health", None, ANYBODY),
+    alike("get", "/health/live", None, ANYBODY),
+    alike("head", "/health/live", None, ANYBODY),
+    alike("get", "/health/ready", None, ANYBODY),
+    alike("head", "/health/ready", None, ANYBODY),
+    alike(
+        "get",
+        "/files",
+        None,
+        [200, 200, 200, 200, 200, 200, 401, 401],
+    ),
+    alike(
+        "head",
+        "/files",
+        None,
+        [200, 200, 200, 200, 200, 200, 401, 401],
+    ),
+    alike(
+        "post",
+        "/files",
+        Some("x"),
+        [201, 201, 201, 201, 201, 422, 401, 401],
+    ),
+    alike(
+        "post",
+        "/files/upload",
+        Some("x"),
+        [400, 400, 400, 400, 400, 400, 401, 401],
+    ),
+    row(
+        "get",
+        "/files/{file_id}",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "head",
+        "/files/{file_id}",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "get",
+        "/files/{file_id}/info",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "head",
+        "/files/{file_id}/info",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "get",
+        "/files/{file_id}/versions",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "head",
+        "/files/{file_id}/versions",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "get",
+        "/files/{file_id}/versions/{version}",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    row(
+        "head",
+        "/files/{file_id}/versions/{version}",
+        None,
+        READ_PRIVATE,
+        READ_ACCOUNT,
+        READ_PUBLIC,
+    ),
+    alike("put", "/files/{file_id}", Some("x"), CHANGE),
+    alike("patch", "/files/{file_id}/info", Some("{}"), CHANGE),
+    alike("post", "/files/{file_id}/restore", None, CHANGE),
+    alike(
+        "post",
+        "/files/{file_id}/versions/{version}/restore",
+        None,
+        CHANGE,
+    ),
+    alike("delete", "/files/{file_id}/versions/{version}", None, GONE),
+    alike("delete", "/files/{file_id}", None, GONE),
+];
+
+#[tokio::test]
+async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
+    let stand = Stand::simple().await;
+    let document = expect(
+        stand.anonymous().get("/openapi.json").send().await.unwrap(),
+        StatusCode::OK,
+    )
+    .await;
+    let listed: BTreeSet<(String, String)> = TABLE
+        .iter()
+        .map(|row| (row.method.to_owned(), row.path.to_owned()))
+        .collect();
+    assert_eq!(operations(&document), listed, "every route is in the table");
+
+    let owner = stand.user();
+    let callers = [
+        owner.clone(),
+        stand
+            .token("user", &["--account", "1", "--user", "8"])
+            .await,
+        stand
+            .token("user", &["--account", "2", "--user", "7"])
+            .await,
+        stand.token("service", &["--account", "1"]).await,
+        stand.token("service", &["--account", "2"]).await,
+        stand.admin(),
+        stand.anonymous().with(Some("no-such-token")),
+        stand.anonymous(),
+    ];
+    for row in TABLE {
+        for (visibility, expected) in [
+            ("private", row.private),
+            ("account", row.account),
+            ("public", row.public),
+        ] {
+            for ((name, caller), status) in CALLERS.iter().zip(&callers).zip(expected) {
+                let answer = ask(&owner, caller, row, visibility).await;
+                let (method, path) = (row.method, row.path);
+                assert_eq!(
+                    answer, status,
+                    "{name}: {method} {path} of a {visibility} file"
+                );
+            }
+        }
+    }
+}
+
+/// Every call is made of a file of its own, with two versions, of which the second is current.
+async fn ask(owner: &Api, caller: &Api, row: &Row, visibility: &str) -> u16 {
+    let mut path = row.path.to_owned();
+    if path.contains("{file_id}") {
+        let made = owner
+            .post(&format!("/files?visibility={visibility}"))
+            .body("1")
+            .send()
+            .await
+            .unwrap();
+        let file = expect(made, StatusCode::CREATED).await;
+        let put = owner
+            .call(Method::PUT, &format!("/files/{}", id(&file)))
+            .body("2")
+            .send()
+            .await
+            .unwrap();
+        expect(put, StatusCode::OK).await;
+        path = path
+            .replace("{file_id}", id(&file))
+            .replace("{version}", "1");
+    }
+    let method = Method::from_bytes(row.method.to_uppercase().as_bytes()).unwrap();
+    let mut request = caller.call(method, &path);
+    if let Some(body) = row.body {
+        request = request.body(body);
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+fn operations(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .keys()
+                .map(move |method| (method.clone(), path.clone()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
+    let stand = Stand::simple().await;
+    for (method, path, allowed) in [
+        (Method::PATCH, "/files", "GET, HEAD, POST"),
+        (Method::GET, "/files/upload", "POST"),
+        (Method::POST, "/health", "GET, HEAD"),
+        (Method::PUT, "/files/x/info", "GET, HEAD, PATCH"),
+    ] {
+        let answer = stand.user().call(method, path).send().await.unwrap();
+        assert_eq!(crate::support::header(&answer, "allow"), allowed, "{path}");
+        crate::support::refused(answer, 405, "INFRA_002").await;
+    }
+    let nowhere = stand.user().get("/nowhere").send().await.unwrap();
+    crate::support::refused(nowhere, 404, "FILE_001").await;
+}
+
+#[tokio::test]
+async fn a_refused_header_is_401_whatever_cookie_comes_with_it_and_a_refused_cookie_is_passed_over()
+{
+    let stand = Stand::simple().await;
+    let token = stand.user_token();
+    let nobody = stand.anonymous();
+    let list = |headers: Vec<(&'static str, String)>| {
+        let mut request = nobody.get("/files");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    let cookie = |value: &str| ("Cookie", value.to_owned());
+    assert_eq!(
+        list(vec![("Authorization", format!("Token {token}"))]).await,
+        200
+    );
+    assert_eq!(
+        list(vec![("Authorization", format!("bearer {token}"))]).await,
+        200
+    );
+    assert_eq!(list(vec![cookie(&format!("token={token}"))]).await, 200);
+    assert_eq!(
+        list(vec![cookie(&format!(
+            "file_service_auth=wrong; token={token}"
+        ))])
+        .await,
+        200
+    );
+    assert_eq!(
+        list(vec![
+            ("Authorization", "Bearer wrong".to_owned()),
+            cookie(&format!("token={token}"))
+        ])
+        .await,
+        401
+    );
+    assert_eq!(
+        list(vec![
+            ("Authorization", "Basic abc".to_owned()),
+            cookie(&format!("token={token}"))
+        ])
+        .await,
+        401
+    );
+    assert_eq!(
+        list(vec![
+            ("X-Guest-Authorization", "a.b.c".to_owned()),
+            cookie(&format!("token={token}"))
+        ])
+        .await,
+        401
+    );
+    assert_eq!(list(vec![cookie("token=wrong")]).await, 401);
+    assert_eq!(
+        list(vec![(
+            "Authorization",
+            format!("Bearer {}", "x".repeat(20_000))
+        )])
+        .await,
+        401
+    );
+}
