@@ -88,13 +88,12 @@ pub(crate) async fn create_by_form(
     http: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let app = app.into_inner();
+    let request = Request::new(&app, &who, &http, None)?;
     if !admission::is_form(http.headers()) {
         return Err(Error::Malformed(format!("the body is not {}", admission::FORM)).into());
     }
-    let app = app.into_inner();
-    let file = Request::new(&app, &who, &http, None)?
-        .receive(payload)
-        .await?;
+    let file = request.receive(payload).await?;
     let file = wire::FileBody::new(&file, &settings.public_url)?;
     Ok(HttpResponse::Ok().json(wire::UploadedBody { file }))
 }

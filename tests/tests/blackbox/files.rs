@@ -207,11 +207,8 @@ async fn the_list_shows_ones_own_and_what_the_account_may_see_in_pages() {
             (6, 6),
             "no gap and no repetition under inserts"
         );
-        assert_eq!(
-            names(&api, "/").await.len(),
-            9,
-            "a trailing slash is accepted"
-        );
+        let slash = api.get("/files/").send().await.unwrap();
+        expect(slash, StatusCode::OK).await;
     }
 }
 

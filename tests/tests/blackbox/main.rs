@@ -1,4 +1,5 @@
 //! Black-box tests: the real binary, real servers, and callers who know nothing but the contract.
+#![expect(unreachable_pub, reason = "a test has no users")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

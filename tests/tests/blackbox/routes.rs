@@ -285,7 +285,7 @@ async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
 #[tokio::test]
 async fn a_refused_header_is_401_whatever_cookie_comes_with_it_and_a_refused_cookie_is_passed_over()
 {
-    let stand = Stand::simple().await;
+    let stand = Stand::development().await;
     let token = stand.user_token();
     let nobody = stand.anonymous();
     let list = |headers: Vec<(&'static str, String)>| {

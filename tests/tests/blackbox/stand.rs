@@ -85,6 +85,23 @@ impl Stand {
         stand
     }
 
+    /// In development mode: no admin token is configured, the service makes up its own.
+    pub async fn development() -> Self {
+        let mut stand = Self::planned(Setup::SqliteFs, &[]).await;
+        stand
+            .environment
+            .retain(|(name, _)| name != "CLOAKROOM_ADMIN_TOKEN");
+        stand.start_again().await;
+        let tokens = std::fs::read(stand.data().join("development-tokens.json")).unwrap();
+        let tokens: serde_json::Value = serde_json::from_slice(&tokens).unwrap();
+        tokens["user"].as_str().unwrap().clone_into(&mut stand.user);
+        tokens["admin"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut stand.admin);
+        stand
+    }
+
     /// Over a PostgreSQL and a Garage that nobody else uses.
     pub async fn with_own_servers(settings: &[(&str, &str)]) -> Self {
         let own = Own {

@@ -4,7 +4,7 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use bytes::{Bytes, BytesMut};
 use cloakroom_application::{Error, Started, Upload};
 use cloakroom_domain::{AccountId, ContentType, FileName, Metadata, Sha256Digest, Visibility};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::Fuse};
 use serde_json::{Map, Value};
 
 use super::{
@@ -18,6 +18,9 @@ const MAX_PART_HEADERS: usize = 16 * 1024;
 const MAX_UNKNOWN_PART: usize = 64 * 1024;
 /// What may follow the last boundary (RFC 2046 §5.1.1).
 const MAX_EPILOGUE: usize = 64 * 1024;
+
+/// A part of a form. It may be polled after its end, which a bare field must not be.
+type Part = Fuse<Field>;
 
 /// What the parts before the file said.
 #[derive(Debug, Default)]
@@ -67,13 +70,14 @@ async fn fill(
 ) -> Result<(), ApiError> {
     let mut parts = 0;
     while let Some(field) = form.next().await {
-        let mut field = field.map_err(|error| malformed(&error))?;
+        let field = field.map_err(|error| malformed(&error))?;
         parts += 1;
         if parts > MAX_PARTS {
             return Err(Error::Malformed(format!("more than {MAX_PARTS} parts")).into());
         }
         check_headers(&field)?;
         let name = field.name().unwrap_or_default().to_owned();
+        let mut field = field.fuse();
         match (name.as_str(), started.is_some()) {
             ("file", false) => {
                 *started = Some(begin(request, std::mem::take(fields), &mut field).await?);
@@ -98,20 +102,23 @@ async fn fill(
 async fn begin(
     request: &Request<'_>,
     fields: Fields,
-    field: &mut Field,
+    field: &mut Part,
 ) -> Result<Started, ApiError> {
-    let disposition = field.content_disposition();
+    let disposition = field.get_ref().content_disposition();
     let name = disposition.and_then(|value| {
         value
             .get_filename_ext()
             .map(|ext| String::from_utf8_lossy(&ext.value).into_owned())
             .or_else(|| value.get_filename().map(str::to_owned))
     });
-    let declared = field.headers().get(actix_web::http::header::CONTENT_TYPE);
+    let declared = field
+        .get_ref()
+        .headers()
+        .get(actix_web::http::header::CONTENT_TYPE);
     let declared_type = declared
         .and_then(|value| value.to_str().ok())
         .and_then(ContentType::parse);
-    let digest = conditions::stated_digest(field.headers())?;
+    let digest = conditions::stated_digest(field.get_ref().headers())?;
     let first = next(field).await?;
     if first.is_none() && name.as_deref() == Some("") {
         // What a browser sends for a file input that nothing was chosen in.
@@ -131,14 +138,14 @@ async fn begin(
     }
 }
 
-async fn pour(field: &mut Field, upload: &mut Upload) -> Result<(), ApiError> {
+async fn pour(field: &mut Part, upload: &mut Upload) -> Result<(), ApiError> {
     while let Some(chunk) = next(field).await? {
         upload.write(chunk).await?;
     }
     Ok(())
 }
 
-async fn next(field: &mut Field) -> Result<Option<Bytes>, ApiError> {
+async fn next(field: &mut Part) -> Result<Option<Bytes>, ApiError> {
     while let Some(chunk) = field.next().await {
         let chunk = chunk.map_err(|error| malformed(&error))?;
         if !chunk.is_empty() {
@@ -148,7 +155,7 @@ async fn next(field: &mut Field) -> Result<Option<Bytes>, ApiError> {
     Ok(None)
 }
 
-async fn read_field(name: &str, field: &mut Field, fields: &mut Fields) -> Result<(), ApiError> {
+async fn read_field(name: &str, field: &mut Part, fields: &mut Fields) -> Result<(), ApiError> {
     match name {
         "visibility" => {
             let text = text(field, name, 64).await?;
@@ -176,7 +183,7 @@ async fn read_field(name: &str, field: &mut Field, fields: &mut Fields) -> Resul
     Ok(())
 }
 
-async fn text(field: &mut Field, name: &str, limit: usize) -> Result<String, ApiError> {
+async fn text(field: &mut Part, name: &str, limit: usize) -> Result<String, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(chunk) = next(field).await? {
         if bytes.len() + chunk.len() > limit {
