@@ -25,7 +25,7 @@ use bytes::Bytes;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{Settings, caller::RecognisedAs, error::ApiError};
+use crate::{Settings, caller::RecognisedAs, error::ApiError, navigation};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -91,6 +91,14 @@ pub(crate) async fn front(
         };
         request.into_response(ApiError::from(busy).error_response())
     };
+    if let Some(redirect) = navigation::elsewhere(
+        &settings,
+        answer.request(),
+        answer.status(),
+        answer.headers(),
+    ) {
+        answer = answer.into_response(redirect);
+    }
     decorate(answer.headers_mut(), &settings, id.clone());
     if docs {
         let policy = HeaderValue::from_static(DOCS_POLICY);

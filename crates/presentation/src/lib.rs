@@ -10,6 +10,7 @@ mod files;
 mod front;
 mod health;
 mod json;
+mod navigation;
 mod params;
 mod routes;
 mod server;

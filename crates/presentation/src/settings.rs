@@ -15,6 +15,8 @@ pub struct Settings {
     pub resource_policy: String,
     /// The value of `Strict-Transport-Security`, where it is to be sent.
     pub transport_security: Option<String>,
+    /// The web application's address without a slash at the end, where browsers are to be sent there on errors.
+    pub frontend_url: Option<String>,
     /// Requests that may be in hand at once, over all workers; more are told to come back.
     pub max_requests: usize,
 }

@@ -106,6 +106,7 @@ fn settings(config: &Config, service: &Service, public_url: String) -> Settings 
         public_cache,
         resource_policy: http.corp.to_owned(),
         transport_security: http.hsts.map(max_age),
+        frontend_url: http.frontend_url.clone(),
         max_requests: config.limits.max_requests,
     }
 }
