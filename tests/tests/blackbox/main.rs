@@ -1,0 +1,1 @@
+//! Black-box tests: the real binary over real servers, seen from outside. Run by `make test`.
