@@ -125,7 +125,7 @@ impl Client {
         name: &str,
         body: impl Into<Seeded>,
     ) -> reqwest::Result<Response> {
-        let request = self.post("/files").query(&[("filename", name)]);
+        let request = self.post(&format!("/files?filename={}", encoded(name)));
         with_body(request, &body.into()).send().await
     }
 
@@ -174,15 +174,21 @@ impl Client {
 /// `/files/{id}`, the id percent-encoded.
 #[must_use]
 pub fn file_path(id: &str) -> String {
-    let mut path = String::from("/files/");
-    for byte in id.bytes() {
+    format!("/files/{}", encoded(id))
+}
+
+/// The text percent-encoded, bar RFC 3986's unreserved characters.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            path.push(byte.into());
+            encoded.push(byte.into());
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            encoded.extend(["%", &hex::encode_upper([byte])]);
         }
     }
-    path
+    encoded
 }
 
 /// A form's part with a file name and a known length, so that the form has a `Content-Length`.

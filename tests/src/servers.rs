@@ -54,7 +54,7 @@ pub fn installed(path: &str) -> PathBuf {
     file
 }
 
-fn random_hex(bytes: usize) -> String {
+pub(crate) fn random_hex(bytes: usize) -> String {
     let mut random = vec![0; bytes];
     rand::fill(random.as_mut_slice());
     hex::encode(random)

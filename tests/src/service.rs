@@ -1,1 +1,348 @@
-//! service
+//! The real binary, started on a free port over a folder or real servers.
+
+mod builder;
+mod setup;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+pub use self::{builder::ServiceBuilder, setup::Setup};
+use crate::{
+    client::Client,
+    process::{Launch, PATIENCE, Process, free_port},
+    servers::S3Access,
+};
+
+/// How long the binary may take until it answers.
+const START: Duration = Duration::from_secs(20);
+
+/// What replicas have in common.
+#[derive(Debug)]
+struct Place {
+    folder: TempDir,
+    environment: BTreeMap<String, String>,
+    s3: Option<S3Access>,
+}
+
+impl Place {
+    fn launch(&self, port: u16) -> Launch {
+        self.environment
+            .iter()
+            .fold(Launch::new(binary()).bare(), |launch, (name, value)| {
+                launch.env(name, value)
+            })
+            .env("CLOAKROOM_LISTEN", format!("127.0.0.1:{port}"))
+            .folder(self.folder.path())
+    }
+}
+
+/// A running (or stopped) `cloakroom serve`. Dropping it kills it; the last replica takes the data folder along.
+#[derive(Debug)]
+pub struct Service {
+    place: Arc<Place>,
+    port: u16,
+    log: PathBuf,
+    process: Process,
+}
+
+/// The binary ended instead of answering.
+#[derive(Debug)]
+pub struct Refused {
+    /// How.
+    pub status: ExitStatus,
+    /// What it wrote.
+    pub output: String,
+}
+
+/// What a command of the binary did.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Service {
+    /// Settings for one to start.
+    #[must_use]
+    pub fn builder() -> ServiceBuilder {
+        ServiceBuilder::default()
+    }
+
+    /// Starts one in development mode over SQLite and a folder.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Starts another one over the same database, store and data folder.
+    pub async fn replica(&self) -> Self {
+        Self::launched(&self.place)
+            .await
+            .unwrap_or_else(|refused| refused.fail())
+    }
+
+    async fn launched(place: &Arc<Place>) -> Result<Self, Refused> {
+        for _ in 0..3 {
+            let port = free_port();
+            let log = place.folder.path().join(format!("log-{port}"));
+            let process = place.launch(port).args(["serve"]).spawn(&log);
+            let mut service = Self {
+                place: Arc::clone(place),
+                port,
+                log,
+                process,
+            };
+            match service.ready().await {
+                Ok(()) => return Ok(service),
+                Err(refused) if refused.output.contains("ddress already in use") => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        panic!("no port that is free stays free");
+    }
+
+    async fn ready(&mut self) -> Result<(), Refused> {
+        let live = self.anonymous().get("/health/live");
+        let begun = Instant::now();
+        loop {
+            let attempt = live.try_clone().unwrap().timeout(Duration::from_secs(1));
+            if attempt.send().await.is_ok_and(|a| a.status().is_success()) {
+                return Ok(());
+            }
+            if let Some(status) = self.process.ended() {
+                let output = self.log();
+                return Err(Refused { status, output });
+            }
+            assert!(
+                begun.elapsed() < START,
+                "not live within {START:?}:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The base and a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base())
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder with its data.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.place.environment["CLOAKROOM_DATA_DIR"].clone().into()
+    }
+
+    /// The address of its database.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.place.environment["CLOAKROOM_DATABASE_URL"]
+    }
+
+    /// A setting that it was given.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.place.environment.get(name).map(String::as_str)
+    }
+
+    /// Its S3 server itself, past any proxy; `None` over a folder.
+    #[must_use]
+    pub fn s3(&self) -> Option<&S3Access> {
+        self.place.s3.as_ref()
+    }
+
+    /// The token of the operator, or the development mode's.
+    #[must_use]
+    pub fn admin_token(&self) -> String {
+        self.setting("CLOAKROOM_ADMIN_TOKEN")
+            .map_or_else(|| self.development_token("admin"), str::to_owned)
+    }
+
+    /// The development mode's token of a user.
+    ///
+    /// # Panics
+    /// In production mode, where [`Service::create_token`] makes one.
+    #[must_use]
+    pub fn user_token(&self) -> String {
+        self.development_token("user")
+    }
+
+    fn development_token(&self, kind: &str) -> String {
+        let file = self.data_dir().join("development-tokens.json");
+        let text = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let tokens: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        tokens[kind].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a token by the command line: kind `service`, `user` or `admin`, with `--account`, `--user` as given.
+    pub async fn create_token(&self, kind: &str, arguments: &[&str]) -> String {
+        let name = format!("test-{kind}");
+        let mut command = vec!["token", "create", "--json", "--kind", kind, "--name", &name];
+        command.extend(arguments);
+        let ran = self.run(&command).await;
+        let created: serde_json::Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        created["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A client without a credential.
+    #[must_use]
+    pub fn anonymous(&self) -> Client {
+        Client::new(&self.base())
+    }
+
+    /// A client with the development mode's user token.
+    #[must_use]
+    pub fn user(&self) -> Client {
+        self.anonymous().with_token(self.user_token())
+    }
+
+    /// A client with the admin token.
+    #[must_use]
+    pub fn admin(&self) -> Client {
+        self.anonymous().with_token(self.admin_token())
+    }
+
+    /// What it has written to standard output and error, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The id of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill9(&mut self) {
+        self.process.kill();
+    }
+
+    /// Tells it to stop (SIGTERM) and waits until it has; panics if it takes longer than 30 s and a bit.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let patience = PATIENCE + Duration::from_secs(5);
+        self.process.stop(Signal::TERM, patience).await
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        self.process.wait(patience).await
+    }
+
+    /// Starts it again, stopped or not, on the same port with the same data.
+    pub async fn restart(&mut self) {
+        if self.is_running() {
+            self.terminate().await;
+        }
+        self.process = self
+            .place
+            .launch(self.port)
+            .args(["serve"])
+            .spawn(&self.log);
+        if let Err(refused) = self.ready().await {
+            refused.fail()
+        }
+    }
+
+    /// Runs another command of the binary with the same settings, to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.place.launch(self.port).args(arguments).command();
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output.await.unwrap().unwrap();
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Resident memory now, in bytes.
+    #[must_use]
+    pub fn rss_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// The most resident memory so far, in bytes.
+    #[must_use]
+    pub fn peak_rss_bytes(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
+        value.unwrap().parse().unwrap()
+    }
+
+    /// How many descriptors it has open.
+    #[must_use]
+    pub fn open_fds(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.id());
+        fs::read_dir(folder).unwrap().count()
+    }
+}
+
+impl Refused {
+    fn fail(self) -> ! {
+        panic!("cloakroom ended, {}:\n{}", self.status, self.output)
+    }
+}
+
+/// The binary: `CLOAKROOM_BIN`, else the one beside this test in the target folder.
+///
+/// # Panics
+/// It is not built.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(binary) = env::var_os("CLOAKROOM_BIN") {
+        return binary.into();
+    }
+    let test = env::current_exe().unwrap();
+    let beside = |folder: &Path| folder.join("cloakroom");
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(beside)
+        .find(|binary| binary.is_file())
+        .expect("cloakroom is not built: run `make test`, or set CLOAKROOM_BIN")
+}
