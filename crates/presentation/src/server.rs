@@ -90,6 +90,8 @@ pub async fn serve(
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(LINGER)
+            // Who has closed does not wait for an answer: the work for it ends.
+            .h1_allow_half_closed(false)
             .tcp_nodelay(true)
             .expect(fn_service(move |request: Request| {
                 may_continue(expect_app.clone(), expect_settings.clone(), request)

@@ -8,11 +8,8 @@
 
 mod bad_input;
 mod cli;
-mod crash;
 mod downloads;
-mod faults;
 mod files;
-mod limits;
 mod raw;
 mod replicas;
 mod routes;

@@ -1,5 +1,9 @@
 //! An application over in-memory adapters.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot go on ends, and has no users"
+)]
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

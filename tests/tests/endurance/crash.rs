@@ -65,7 +65,7 @@ async fn killed_while_uploading(setup: Setup) {
                 ))
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(150 + (round * 53) % 400)).await;
+        tokio::time::sleep(Duration::from_millis(300 + (round * 137) % 900)).await;
         stand.kill9().await;
         for upload in uploads {
             upload.await.unwrap();
@@ -96,10 +96,12 @@ async fn killed_while_uploading(setup: Setup) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_loses_and_leaks_nothing_over_sqlite_and_a_folder() {
+    let _turn = crate::alone().await;
     killed_while_uploading(Setup::SqliteFs).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_loses_and_leaks_nothing_over_postgresql_and_s3() {
+    let _turn = crate::alone().await;
     killed_while_uploading(Setup::PostgresGarage).await;
 }

@@ -85,6 +85,7 @@ async fn uploads_through(stand: &Stand, fault: impl AsyncFnOnce()) -> Vec<String
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_frozen_stopped_and_restarted_is_503_in_5_s_and_back_in_5_s() {
+    let _turn = crate::alone().await;
     let mut stand = Stand::with_own_servers(QUICK).await;
     let api = stand.user();
     let kept = api.stored("kept.txt", "kept").await;
@@ -129,6 +130,7 @@ async fn postgresql_frozen_stopped_and_restarted_is_503_in_5_s_and_back_in_5_s()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_frozen_stopped_and_restarted_is_503_in_10_s_and_nothing_is_left() {
+    let _turn = crate::alone().await;
     let mut stand = Stand::with_own_servers(QUICK).await;
     let api = stand.user();
     let kept = api.stored("kept.txt", "kept").await;
@@ -178,6 +180,7 @@ async fn a_store_frozen_stopped_and_restarted_is_503_in_10_s_and_nothing_is_left
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stops_in_the_middle_of_a_body_breaks_the_connection() {
+    let _turn = crate::alone().await;
     let mut stand = Stand::with_own_servers(QUICK).await;
     let api = stand.user();
     let size = 60_000_000;
@@ -204,6 +207,7 @@ async fn a_store_that_stops_in_the_middle_of_a_body_breaks_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_commit_never_deletes_what_was_committed() {
+    let _turn = crate::alone().await;
     let stand = Stand::behind_a_proxy_to_postgresql(QUICK).await;
     let api = stand.user();
     let mut outcomes = Vec::new();
@@ -263,6 +267,7 @@ async fn a_lost_answer_to_commit_never_deletes_what_was_committed() {
 
 #[tokio::test]
 async fn one_flipped_bit_of_a_stored_object_breaks_a_whole_read_before_its_last_byte() {
+    let _turn = crate::alone().await;
     let stand = Stand::simple().await;
     let api = stand.user();
     for size in [500, 3_000_000] {
@@ -293,6 +298,7 @@ async fn one_flipped_bit_of_a_stored_object_breaks_a_whole_read_before_its_last_
 
 #[tokio::test]
 async fn bytes_that_are_gone_are_storage_005_and_fsck_says_so() {
+    let _turn = crate::alone().await;
     let stand = Stand::simple().await;
     let api = stand.user();
     let file = api.stored("a.bin", "gone").await;
