@@ -2,6 +2,7 @@
 
 mod check;
 mod configure;
+#[cfg(test)]
 mod running;
 mod serving;
 mod tokens;
