@@ -32,11 +32,11 @@ impl Failure {
 
     /// What was asked for makes no sense.
     pub(crate) fn usage(line: impl Into<String>) -> Self {
-        Self::new(line).as_wrong()
+        Self::new(line).into_wrong()
     }
 
     /// The same, with the exit code for what could not even be tried.
-    pub(crate) fn as_wrong(self) -> Self {
+    pub(crate) fn into_wrong(self) -> Self {
         Self {
             code: WRONG,
             ..self

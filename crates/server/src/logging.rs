@@ -23,10 +23,12 @@ pub(crate) fn start(settings: &Logging) -> Result<(), Vec<Problem>> {
     Ok(())
 }
 
-/// A mere level is meant for what we say. Drivers at the finest levels say more than a log should hold.
+/// A mere level is meant for what we say. The server underneath tells of its threads at `info`, and drivers at the
+/// finest levels say more than a log should hold.
 fn directives(filter: &str) -> String {
     match filter {
-        "debug" | "trace" => format!("info,cloakroom={filter}"),
+        "info" => "info,actix_server=warn".to_owned(),
+        "debug" | "trace" => format!("info,actix_server=warn,cloakroom={filter}"),
         other => other.to_owned(),
     }
 }
@@ -37,7 +39,10 @@ mod tests {
 
     #[test]
     fn the_finest_levels_are_for_the_service_and_not_for_its_drivers() {
-        assert_eq!(directives("debug"), "info,cloakroom=debug");
+        assert_eq!(
+            directives("debug"),
+            "info,actix_server=warn,cloakroom=debug"
+        );
         assert_eq!(directives("warn"), "warn");
         assert_eq!(directives("debug,x=info"), "debug,x=info");
     }

@@ -32,7 +32,7 @@ pub(crate) async fn run(
     look(config, options, output)
         .await
         .map(|summary| summary.findings == 0)
-        .map_err(Failure::as_wrong)
+        .map_err(Failure::into_wrong)
 }
 
 async fn look(

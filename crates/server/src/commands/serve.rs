@@ -1,6 +1,6 @@
 //! `cloakroom serve`.
 
-use std::{num::NonZero, pin::pin, time::Duration};
+use std::{net::SocketAddr, num::NonZero, pin::pin, time::Duration};
 
 use cloakroom_infrastructure::metadata::follow_changes;
 use cloakroom_presentation::{ServerOptions, Settings, bind, serve};
@@ -18,7 +18,7 @@ use crate::{
     output::say,
     wiring::{
         self, Service,
-        tasks::{stopped, sweep_repeatedly},
+        tasks::{Stop, stopped, sweep_repeatedly},
     },
 };
 
@@ -43,25 +43,10 @@ pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
     let listener = bind(listen).map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     tracing::info!(%address, backend = service.backend, version = env!("CARGO_PKG_VERSION"), "listening");
-    if let Some(tokens) = &service.development {
-        say(&greeting(config, address, tokens))?;
-    }
+    greet(config, &service, address)?;
 
     let (stopping, stop_tasks) = watch::channel(false);
-    let mut tasks = JoinSet::new();
-    let interval = config.sweeping.interval;
-    tasks.spawn(sweep_repeatedly(
-        service.app.clone(),
-        interval,
-        stop_tasks.clone(),
-    ));
-    tasks.spawn(follow_changes(
-        service.database.clone(),
-        service.files.clone(),
-        service.tokens.clone(),
-        stopped(stop_tasks),
-    ));
-
+    let mut tasks = start_tasks(config, &service, &stop_tasks);
     let patience = config.limits.shutdown_timeout;
     let options = ServerOptions {
         workers: workers(config.limits.workers),
@@ -89,6 +74,37 @@ pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
     served.map_err(|error| Failure::because("the server broke off", &error))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says what whoever started the service should know.
+fn greet(config: &Config, service: &Service, address: SocketAddr) -> Result<(), Failure> {
+    if config.http.public_url.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            public_url = config.public_url(address),
+            "CLOAKROOM_PUBLIC_URL is not set: addresses of files will start like this"
+        );
+    }
+    match &service.development {
+        Some(tokens) => say(&greeting(config, address, tokens)),
+        None => Ok(()),
+    }
+}
+
+/// Starts what goes on beside the requests.
+fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(sweep_repeatedly(
+        service.app.clone(),
+        config.sweeping.interval,
+        stop.clone(),
+    ));
+    tasks.spawn(follow_changes(
+        service.database.clone(),
+        service.files.clone(),
+        service.tokens.clone(),
+        stopped(stop.clone()),
+    ));
+    tasks
 }
 
 /// The HTTP face's settings.

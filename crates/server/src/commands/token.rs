@@ -98,7 +98,7 @@ async fn create(
             hash: TokenHash::of(secret.reveal()),
         })
         .await
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     if output.json {
         return say_json(&Created {
             body: TokenBody::from(&kept),
@@ -115,7 +115,7 @@ async fn create(
 }
 
 async fn list(tokens: &Database, output: Output) -> Result<(), Failure> {
-    let tokens = tokens.list().await.map_err(failed)?;
+    let tokens = tokens.list().await.map_err(|error| failed(&error))?;
     if output.json {
         let bodies: Vec<TokenBody> = tokens.iter().map(TokenBody::from).collect();
         return say_json(&bodies);
@@ -139,7 +139,7 @@ async fn list(tokens: &Database, output: Output) -> Result<(), Failure> {
 }
 
 async fn revoke(tokens: &Database, id: TokenId, output: Output) -> Result<(), Failure> {
-    let revoked = tokens.revoke(id).await.map_err(failed)?;
+    let revoked = tokens.revoke(id).await.map_err(|error| failed(&error))?;
     if output.json {
         say_json(&serde_json::json!({ "token_id": id.to_string(), "revoked": revoked }))?;
     }
@@ -150,8 +150,8 @@ async fn revoke(tokens: &Database, id: TokenId, output: Output) -> Result<(), Fa
     }
 }
 
-fn failed(error: RepositoryError) -> Failure {
-    Failure::because("the tokens", &error)
+fn failed(error: &RepositoryError) -> Failure {
+    Failure::because("the tokens", error)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use cloakroom_application::{
     Stores,
-    ports::{ObjectStore, StoreError, StoreRecord, StoreRegistry},
+    ports::{ObjectStore, RepositoryError, StoreError, StoreRecord, StoreRegistry},
 };
 use cloakroom_domain::{Bucket, BucketRule, StoreId};
 use cloakroom_infrastructure::stores::{
@@ -42,7 +42,10 @@ pub(crate) async fn for_service(
         Driver::S3 => (opener.s3_record()?, false),
     };
     let (configured, marker) = (record.clone(), record.id);
-    let records = registry.seed(record).await.map_err(unreadable)?;
+    let records = registry
+        .seed(record)
+        .await
+        .map_err(|error| unreadable(&error))?;
     if marked && !records.iter().any(|known| known.id == marker) {
         // The folder is another store's, or none; nothing of this start must stay in it.
         opener.unmark(marker).await?;
@@ -60,12 +63,12 @@ pub(crate) async fn as_registered(
     config: &Config,
     registry: &dyn StoreRegistry,
 ) -> Result<OpenStores, Failure> {
-    let records = registry.all().await.map_err(unreadable)?;
+    let records = registry.all().await.map_err(|error| unreadable(&error))?;
     Opener::new(config).open(&records).await
 }
 
-fn unreadable(error: cloakroom_application::ports::RepositoryError) -> Failure {
-    Failure::because("the registry of stores", &error)
+fn unreadable(error: &RepositoryError) -> Failure {
+    Failure::because("the registry of stores", error)
 }
 
 /// Opens stores that share their memory for bodies on their way.

@@ -3,6 +3,7 @@
 
 mod check;
 mod configure;
+#[cfg(test)]
 mod running;
 mod serving;
 mod tokens;

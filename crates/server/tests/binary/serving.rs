@@ -66,6 +66,29 @@ async fn with_an_admin_token_nothing_is_made_up() {
     assert!(err.contains("\"message\":\"listening\""), "{err}");
 }
 
+#[tokio::test]
+async fn a_browser_that_may_not_have_a_file_is_sent_to_the_web_application() {
+    let mut place = Place::new();
+    place.set("FRONTEND_URL", "https://app.example.com/");
+    place.set("PUBLIC_URL", "https://example.com/files");
+    let _service = place.serve();
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let get = |accept: &'static str| {
+        let request = client.get(place.url("/files/none"));
+        request.header("accept", accept).send()
+    };
+    let answer = get("text/html,*/*").await.unwrap();
+    assert_eq!(answer.status(), 302);
+    assert_eq!(
+        answer.headers()["location"],
+        "https://app.example.com/auth/signin/?redirectUrl=https%3A%2F%2Fexample.com%2Ffiles%2Fnone"
+    );
+    assert_eq!(get("application/json").await.unwrap().status(), 401);
+}
+
 #[test]
 fn a_sqlite_file_has_one_service() {
     let place = Place::new();
