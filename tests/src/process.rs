@@ -49,6 +49,14 @@ impl Launch {
         }
     }
 
+    /// A program on one core and no other.
+    #[must_use]
+    pub fn pinned(core: usize, program: impl AsRef<OsStr>) -> Self {
+        Self::new("taskset")
+            .args(["--cpu-list", &core.to_string()])
+            .args([program])
+    }
+
     /// Adds arguments.
     #[must_use]
     pub fn args<I, S>(mut self, arguments: I) -> Self

@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
+        tcp::{ReadHalf, WriteHalf},
     },
     sync::watch,
     task::JoinHandle,
@@ -165,16 +165,16 @@ async fn accept(
 }
 
 async fn serve(
-    client: TcpStream,
-    server: TcpStream,
+    mut client: TcpStream,
+    mut server: TcpStream,
     fault: &watch::Sender<Fault>,
     swallowed: &AtomicU64,
 ) {
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
     }
-    let (client_in, client_out) = client.into_split();
-    let (server_in, server_out) = server.into_split();
+    let (client_in, client_out) = client.split();
+    let (server_in, server_out) = server.split();
     let deaf = AtomicBool::new(false);
     let up = Pump {
         towards: Towards::Server,
@@ -193,7 +193,10 @@ async fn serve(
             down.run(server_in, client_out)
         )
     };
-    both.await.ok();
+    if both.await.is_err() {
+        client.set_zero_linger().ok();
+        server.set_zero_linger().ok();
+    }
 }
 
 /// The connection is to be reset.
@@ -209,23 +212,20 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    /// Passes bytes on until the source ends. On a reset both sockets go with zero linger.
-    async fn run(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<(), Reset> {
+    /// Passes bytes on until the source ends.
+    async fn run(self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Reset> {
         let mut watching = self.fault.subscribe();
         let ended = tokio::select! {
             ended = self.pass(&mut from, &mut to) => ended,
             _ = watching.wait_for(|fault| *fault == Fault::Cut) => Err(Reset),
         };
-        if ended.is_err() {
-            from.as_ref().set_zero_linger().ok();
-            to.as_ref().set_zero_linger().ok();
-        } else {
+        if ended.is_ok() {
             to.shutdown().await.ok();
         }
         ended
     }
 
-    async fn pass(&self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> Result<(), Reset> {
+    async fn pass(&self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<(), Reset> {
         let mut buffer = vec![0; 16 * 1024];
         let mut current = self.fault.subscribe();
         let mut passed = 0;

@@ -30,14 +30,19 @@ const START: Duration = Duration::from_secs(20);
 struct Place {
     folder: TempDir,
     environment: BTreeMap<String, String>,
+    core: Option<usize>,
     s3: Option<S3Access>,
 }
 
 impl Place {
     fn launch(&self, port: u16) -> Launch {
+        let program = match self.core {
+            None => Launch::new(binary()),
+            Some(core) => Launch::pinned(core, binary()),
+        };
         self.environment
             .iter()
-            .fold(Launch::new(binary()).bare(), |launch, (name, value)| {
+            .fold(program.bare(), |launch, (name, value)| {
                 launch.env(name, value)
             })
             .env("CLOAKROOM_LISTEN", format!("127.0.0.1:{port}"))

@@ -1,5 +1,7 @@
 //! The rules of the repository that no compiler knows.
 
+#![cfg(test)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -119,6 +119,14 @@ impl Raw {
         timeout(patience, self.read_answer()).await?
     }
 
+    /// Reads one answer with a `Content-Length` and keeps nothing of its body: the answer without it, and its size.
+    ///
+    /// # Errors
+    /// It did not come whole in time, or is no HTTP.
+    pub async fn skim(&mut self, patience: Duration) -> io::Result<(Answer, u64)> {
+        timeout(patience, self.skim_answer()).await?
+    }
+
     /// Whether the other side has closed or reset the connection, within that time and without sending more.
     pub async fn closed(&mut self, patience: Duration) -> bool {
         self.unread.is_empty()
@@ -133,6 +141,28 @@ impl Raw {
     }
 
     async fn read_answer(&mut self) -> io::Result<Answer> {
+        let mut answer = self.head().await?;
+        answer.body = self.body(&answer).await?;
+        Ok(answer)
+    }
+
+    async fn skim_answer(&mut self) -> io::Result<(Answer, u64)> {
+        let answer = self.head().await?;
+        let length = answer.header("content-length").unwrap_or_default();
+        let length: usize = length.parse().map_err(|_| broken(length))?;
+        let mut left = length - self.unread.drain(..length.min(self.unread.len())).len();
+        let mut buffer = vec![0; 1024 * 1024];
+        while left > 0 {
+            let room = left.min(buffer.len());
+            match self.stream.read(&mut buffer[..room]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => left -= read,
+            }
+        }
+        Ok((answer, length as u64))
+    }
+
+    async fn head(&mut self) -> io::Result<Answer> {
         let head = self.until(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut lines = head.split("\r\n");
@@ -145,13 +175,11 @@ impl Raw {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer {
+        Ok(Answer {
             status,
             headers,
             body: Vec::new(),
-        };
-        answer.body = self.body(&answer).await?;
-        Ok(answer)
+        })
     }
 
     async fn body(&mut self, answer: &Answer) -> io::Result<Vec<u8>> {

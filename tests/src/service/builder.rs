@@ -17,6 +17,7 @@ pub struct ServiceBuilder {
     s3_endpoint: Option<String>,
     per_account: bool,
     production: bool,
+    core: Option<usize>,
     environment: BTreeMap<String, String>,
 }
 
@@ -61,6 +62,13 @@ impl ServiceBuilder {
     #[must_use]
     pub fn production(mut self) -> Self {
         self.production = true;
+        self
+    }
+
+    /// On that core and no other.
+    #[must_use]
+    pub fn pinned_to(mut self, core: usize) -> Self {
+        self.core = Some(core);
         self
     }
 
@@ -151,6 +159,7 @@ impl ServiceBuilder {
         Place {
             folder,
             environment,
+            core: self.core,
             s3,
         }
     }

