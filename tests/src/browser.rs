@@ -50,6 +50,8 @@ pub async fn run(snippet: &str, input: &Value) -> Value {
         .bare()
         .env("NODE_PATH", modules)
         .env("INPUT", input.to_string())
+        // Without it Chromium gives names outside ASCII up.
+        .env("LANG", "C.UTF-8")
         .env("HOME", folder.path())
         .env("TMPDIR", folder.path())
         .folder(folder.path())

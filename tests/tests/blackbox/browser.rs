@@ -58,11 +58,11 @@ async fn a_plain_html_form_uploads_with_the_development_tokens_cookie_and_the_fi
     .await;
     let body = sample(50_000, 1);
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &body);
-    let input = json!({"page": page, "name": "Отчёт 1.png", "body": encoded});
+    let input = json!({"page": page, "name": "Отчёт \u{1F4CE} 1.png", "body": encoded});
     let output = browser::run(SCRIPT, &input).await;
     assert_eq!(output["status"], 201);
-    assert_eq!(output["file"]["filename"], "Отчёт 1.png");
-    assert_eq!(output["suggested"], "Отчёт 1.png");
+    assert_eq!(output["file"]["filename"], "Отчёт \u{1F4CE} 1.png");
+    assert_eq!(output["suggested"], "Отчёт \u{1F4CE} 1.png");
     assert_eq!(output["hash"], sha256(&body));
     assert_eq!(
         (&output["file"]["user_id"], &output["signedOut"]),
