@@ -5,3 +5,4 @@
 mod browser;
 mod proxy;
 mod servers;
+mod service;

@@ -26,7 +26,7 @@ pub(crate) fn machine() -> String {
     let release = kernel.split(['-', '\n']).next().unwrap_or_default();
     let folder = std::env::temp_dir();
     let disk = line(
-        Launch::new("stat")
+        &Launch::new("stat")
             .args(["--file-system", "--format=%T"])
             .args([folder]),
     );
@@ -36,21 +36,21 @@ pub(crate) fn machine() -> String {
 /// What took part, each with its version.
 pub(crate) fn versions() -> Vec<String> {
     let postgres = postgres_programs().join("postgres");
-    let garage = line(Launch::new(installed("garage-2.5.0/bin/garage")).args(["--version"]));
+    let garage = line(&Launch::new(installed("garage-2.5.0/bin/garage")).args(["--version"]));
     vec![
-        line(Launch::new(service::binary()).args(["--version"])),
-        line(Launch::new("rustc").args(["--version"])),
-        line(Launch::new("/usr/sbin/nginx").args(["-v"])),
-        line(Launch::new("wrk").args(["-v"])),
-        line(Launch::new(postgres).args(["--version"])),
+        line(&Launch::new(service::binary()).args(["--version"])),
+        line(&Launch::new("rustc").args(["--version"])),
+        line(&Launch::new("/usr/sbin/nginx").args(["-v"])),
+        line(&Launch::new("wrk").args(["-v"])),
+        line(&Launch::new(postgres).args(["--version"])),
         // The features that it was built with do not matter here.
         garage.split(" [").next().unwrap_or_default().to_owned(),
-        line(Launch::new("dd").args(["--version"])),
+        line(&Launch::new("dd").args(["--version"])),
     ]
 }
 
 /// The first line that a program writes, wherever to.
-fn line(launch: Launch) -> String {
+fn line(launch: &Launch) -> String {
     let output = launch.command().output();
     let text = output.map(|Output { stdout, stderr, .. }| [stdout, stderr].concat());
     let text = text.unwrap_or_default();

@@ -2,11 +2,7 @@
 //!
 //! `bench [reads] [uploads] [remote]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
 //! `BENCH_ROUNDS` (5) rounds, in each of which both sides run for `BENCH_SECONDS` (5), in turns.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark that cannot go on ends"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 mod bare;
 mod compare;
