@@ -14,6 +14,7 @@ mod files;
 mod raw;
 mod replicas;
 mod routes;
+mod settings;
 mod stand;
 mod support;
 mod traces;
