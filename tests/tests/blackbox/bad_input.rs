@@ -1,14 +1,14 @@
 //! Rubbish: each gets the contract's status and code within a second, and nothing is left.
 
+use cloakroom_tests::{
+    client::{expect, id, part, refused, sample},
+    stand::Stand,
+};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode, multipart::Form};
 
-use crate::{
-    raw,
-    stand::Stand,
-    support::{expect, id, part, refused, sample},
-};
+use crate::raw;
 
 /// A form with these parts, in this order, as bytes.
 fn form(parts: &[(&str, &str)]) -> Vec<u8> {

@@ -1,14 +1,14 @@
 //! Files as things: info, list, trash, purge, versions.
 
+use cloakroom_tests::{
+    client::{Client, digest_field, expect, header, id, part, refused, sample},
+    service::Setup,
+    stand::Stand,
+};
 use reqwest::{Method, StatusCode, multipart::Form};
 use serde_json::{Value, json};
 
-use crate::{
-    stand::{Setup, Stand},
-    support::{Api, expect, header, id, part, refused},
-};
-
-async fn patch(api: &Api, path: &str, body: Value) -> reqwest::Response {
+async fn patch(api: &Client, path: &str, body: Value) -> reqwest::Response {
     api.call(Method::PATCH, &format!("{path}/info"))
         .json(&body)
         .send()
@@ -16,7 +16,7 @@ async fn patch(api: &Api, path: &str, body: Value) -> reqwest::Response {
         .unwrap()
 }
 
-async fn names(api: &Api, query: &str) -> Vec<String> {
+async fn names(api: &Client, query: &str) -> Vec<String> {
     let answer = api.get(&format!("/files?{query}")).send().await.unwrap();
     let page = expect(answer, StatusCode::OK).await;
     page["items"]
@@ -29,7 +29,7 @@ async fn names(api: &Api, query: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn info_has_an_etag_of_its_own_and_a_patch_changes_only_what_it_names() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         let file = api.stored("a.txt", "x").await;
@@ -125,7 +125,7 @@ async fn a_patch_that_does_not_fit_changes_nothing() {
 
 #[tokio::test]
 async fn the_list_shows_ones_own_and_what_the_account_may_see_in_pages() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         let colleague = stand
@@ -214,7 +214,7 @@ async fn the_list_shows_ones_own_and_what_the_account_may_see_in_pages() {
 
 #[tokio::test]
 async fn the_trash_hides_a_file_restore_brings_it_back_and_purge_takes_its_bytes() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         let file = api.stored("a.txt", "one").await;
@@ -277,7 +277,7 @@ async fn the_trash_hides_a_file_restore_brings_it_back_and_purge_takes_its_bytes
 
 #[tokio::test]
 async fn versions_are_listed_restored_and_deleted_but_never_the_current_one() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start_with(
             setup,
             &[
@@ -374,7 +374,7 @@ async fn versions_are_listed_restored_and_deleted_but_never_the_current_one() {
 
 #[tokio::test]
 async fn two_new_versions_at_once_get_numbers_of_their_own() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         let file = api.stored("a.txt", "zero").await;
@@ -400,10 +400,10 @@ async fn two_new_versions_at_once_get_numbers_of_their_own() {
 
 #[tokio::test]
 async fn a_delete_that_races_a_download_leaves_it_whole_or_404() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
-        let body = crate::support::sample(3_000_000, 9);
+        let body = sample(3_000_000, 9);
         for _ in 0..10 {
             let file = api.stored("a.bin", body.clone()).await;
             let path = format!("/files/{}", id(&file));
@@ -431,7 +431,7 @@ async fn a_delete_that_races_a_download_leaves_it_whole_or_404() {
 
 #[tokio::test]
 async fn fifty_uploads_under_one_idempotency_key_make_one_file() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         let send = || {
@@ -491,7 +491,7 @@ async fn fifty_uploads_under_one_idempotency_key_make_one_file() {
         let wrong = api
             .post("/files")
             .header("Idempotency-Key", "k-2")
-            .header("Repr-Digest", crate::support::digest_field(b"y"))
+            .header("Repr-Digest", digest_field(b"y"))
             .body("x");
         refused(wrong.send().await.unwrap(), 422, "VAL_003").await;
         let right = api

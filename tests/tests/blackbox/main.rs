@@ -1,10 +1,6 @@
 //! Black-box tests: the real binary, real servers, and callers who know nothing but the contract.
 #![expect(unreachable_pub, reason = "a test has no users")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod bad_input;
 mod browser;
@@ -14,7 +10,4 @@ mod files;
 mod raw;
 mod replicas;
 mod routes;
-mod stand;
-mod support;
-mod traces;
 mod uploads;

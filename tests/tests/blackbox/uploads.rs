@@ -1,16 +1,16 @@
 //! Handing files in: forms, raw bodies, new versions, names, types, digests.
 
+use cloakroom_tests::{
+    client::{digest_field, expect, header, id, part, refused, sample, sha256},
+    service::Setup,
+    stand::Stand,
+};
 use reqwest::{Method, StatusCode, multipart::Form};
 use serde_json::{Value, json};
 
-use crate::{
-    stand::{Setup, Stand},
-    support::{digest_field, expect, header, id, part, refused, sample, sha256},
-};
-
 #[tokio::test]
 async fn a_form_comes_back_byte_for_byte_on_every_database_and_store() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         for size in [0, 1, 65_535, 65_536, 65_537, 300_000, 9_000_000] {
@@ -316,7 +316,7 @@ async fn a_stated_digest_is_verified_and_a_wrong_one_leaves_nothing() {
 
 #[tokio::test]
 async fn a_new_version_replaces_the_bytes_and_keeps_the_file() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let stand = Stand::start(setup).await;
         let api = stand.user();
         let file = api.stored("a.txt", "one").await;
