@@ -197,49 +197,52 @@ async fn names_in_every_script_survive_and_dangerous_ones_are_cleaned() {
     }
 }
 
+/// Name, declared type and body of files that a browser might run, and the type that they are stored under.
+const ACTIVE: [(&str, &str, &str, &str); 7] = [
+    (
+        "a.html",
+        "text/html",
+        "<!DOCTYPE html><script>alert(1)</script>",
+        "text/html",
+    ),
+    (
+        "a.svg",
+        "image/svg+xml",
+        "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+        "image/svg+xml",
+    ),
+    (
+        "a.xml",
+        "application/xml",
+        "<?xml version='1.0'?><a/>",
+        "application/xml",
+    ),
+    (
+        "a.xhtml",
+        "application/xhtml+xml",
+        "<html/>",
+        "application/xhtml+xml",
+    ),
+    ("a.js", "text/javascript", "alert(1)", "text/javascript"),
+    (
+        "a.png",
+        "image/png",
+        "<!DOCTYPE html><script>alert(1)</script>",
+        "text/html",
+    ),
+    (
+        "a.jpg",
+        "image/jpeg",
+        "<svg onload='alert(1)'/>",
+        "image/svg+xml",
+    ),
+];
+
 #[tokio::test]
 async fn html_svg_xml_and_polyglots_are_attachments_without_a_type_that_runs() {
     let stand = Stand::simple().await;
     let api = stand.user();
-    for (name, declared, body, stored) in [
-        (
-            "a.html",
-            "text/html",
-            "<!DOCTYPE html><script>alert(1)</script>",
-            "text/html",
-        ),
-        (
-            "a.svg",
-            "image/svg+xml",
-            "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
-            "image/svg+xml",
-        ),
-        (
-            "a.xml",
-            "application/xml",
-            "<?xml version='1.0'?><a/>",
-            "application/xml",
-        ),
-        (
-            "a.xhtml",
-            "application/xhtml+xml",
-            "<html/>",
-            "application/xhtml+xml",
-        ),
-        ("a.js", "text/javascript", "alert(1)", "text/javascript"),
-        (
-            "a.png",
-            "image/png",
-            "<!DOCTYPE html><script>alert(1)</script>",
-            "text/html",
-        ),
-        (
-            "a.jpg",
-            "image/jpeg",
-            "<svg onload='alert(1)'/>",
-            "image/svg+xml",
-        ),
-    ] {
+    for (name, declared, body, stored) in ACTIVE {
         let file = expect(api.upload(name, declared, body).await, StatusCode::CREATED).await;
         assert_eq!(file["content_type"], stored, "{name}");
         let answer = api
