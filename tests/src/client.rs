@@ -1,21 +1,29 @@
-//! Clients: a thin one over HTTP, bodies made from a seed, and a raw one that sends exactly these bytes.
+//! Clients: a thin one over HTTP, bodies and answers for it, and a raw one that sends exactly these bytes.
 
+mod answers;
+mod bodies;
 mod raw;
 mod seeded;
+
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
-    header::{CONTENT_LENGTH, HeaderMap},
     multipart::{Form, Part},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use self::{
+    answers::{expect, header, id, refused},
+    bodies::{digest_field, encoded, file_path, part, sample, sha256},
     raw::{Answer, Raw},
     seeded::Seeded,
 };
+
+/// The longest that an answer with its body may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A caller of the service, with or without a token. Follows no redirects.
 #[derive(Debug, Clone)]
@@ -25,27 +33,14 @@ pub struct Client {
     token: Option<String>,
 }
 
-/// What came of reading a body.
-#[derive(Debug)]
-pub struct Download {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// Bytes that arrived.
-    pub size: u64,
-    /// Their SHA-256, in hexadecimal.
-    pub sha256: String,
-    /// Whether the body ended as it should, and was not cut off.
-    pub whole: bool,
-}
-
 impl Client {
     /// A caller without a credential; `base` is `http://host:port`.
     #[must_use]
     pub fn new(base: &str) -> Self {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            // No test waits for ever for a service that was killed.
+            .timeout(PATIENCE)
             .no_proxy()
             .build()
             .unwrap();
@@ -56,23 +51,28 @@ impl Client {
         }
     }
 
-    /// The same caller with that token.
+    /// The same service, called by somebody else.
     #[must_use]
-    pub fn with_token(&self, token: impl Into<String>) -> Self {
+    pub fn with(&self, token: Option<&str>) -> Self {
         Self {
-            token: Some(token.into()),
+            token: token.map(str::to_owned),
             ..self.clone()
         }
     }
 
-    /// A request to a path, or to a whole URL as `Location` gives it.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = if path.starts_with('/') {
-            format!("{}{path}", self.base)
-        } else {
+    /// The address of a path; a whole address, as `Location` gives it, is itself.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        if path.starts_with("http") {
             path.to_owned()
-        };
-        let request = self.http.request(method, url);
+        } else {
+            format!("{}{path}", self.base)
+        }
+    }
+
+    /// A request to a path or a whole address.
+    pub fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, self.url(path));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -81,175 +81,85 @@ impl Client {
 
     /// A GET.
     pub fn get(&self, path: &str) -> RequestBuilder {
-        self.request(Method::GET, path)
-    }
-
-    /// A HEAD.
-    pub fn head(&self, path: &str) -> RequestBuilder {
-        self.request(Method::HEAD, path)
+        self.call(Method::GET, path)
     }
 
     /// A POST.
     pub fn post(&self, path: &str) -> RequestBuilder {
-        self.request(Method::POST, path)
+        self.call(Method::POST, path)
     }
 
-    /// A PUT.
-    pub fn put(&self, path: &str) -> RequestBuilder {
-        self.request(Method::PUT, path)
+    /// Removes a file with its bytes.
+    ///
+    /// # Panics
+    /// The answer is no success.
+    pub async fn purge(&self, id: &str) {
+        let path = format!("{}?purge=true", file_path(id));
+        let answer = self.call(Method::DELETE, &path).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
     }
 
-    /// A PATCH.
-    pub fn patch(&self, path: &str) -> RequestBuilder {
-        self.request(Method::PATCH, path)
+    /// Uploads a form with the one part `file`.
+    pub async fn upload(&self, name: &str, kind: &str, body: impl Into<Vec<u8>>) -> Response {
+        let form = Form::new().part("file", part(name, kind, body));
+        let request = self.post("/files").multipart(form);
+        request.send().await.unwrap()
     }
 
-    /// A DELETE.
-    pub fn delete(&self, path: &str) -> RequestBuilder {
-        self.request(Method::DELETE, path)
-    }
-
-    /// Uploads a form with one part `file`.
-    pub async fn upload_form(
-        &self,
-        name: &str,
-        body: impl Into<Seeded>,
-    ) -> reqwest::Result<Response> {
-        let form = Form::new().part("file", part(name, &body.into()));
-        self.post("/files").multipart(form).send().await
-    }
-
-    /// Uploads a raw body.
-    pub async fn upload_raw(
-        &self,
-        name: &str,
-        body: impl Into<Seeded>,
-    ) -> reqwest::Result<Response> {
+    /// Uploads a raw body and answers the file's JSON.
+    ///
+    /// # Panics
+    /// The answer is not 201.
+    pub async fn stored(&self, name: &str, body: impl Into<Vec<u8>>) -> Value {
         let request = self.post(&format!("/files?filename={}", encoded(name)));
-        with_body(request, &body.into()).send().await
+        let answer = request.body(body.into()).send().await.unwrap();
+        expect(answer, StatusCode::CREATED).await
     }
 
-    /// Puts a new version.
-    pub async fn upload_version(
-        &self,
-        id: &str,
-        body: impl Into<Seeded>,
-    ) -> reqwest::Result<Response> {
-        with_body(self.put(&file_path(id)), &body.into())
-            .send()
-            .await
-    }
-
-    /// Uploads a form and answers the file's JSON.
+    /// Uploads a form with a body that is made as it is sent, and answers the file's JSON.
     ///
     /// # Panics
     /// Unless the answer is 201 and states the size and the hash of the body.
     pub async fn uploaded(&self, name: &str, body: impl Into<Seeded>) -> Value {
         let body = body.into();
-        let response = self.upload_form(name, body).await.unwrap();
-        let file = json(response, StatusCode::CREATED).await;
+        let stream = reqwest::Body::wrap_stream(body.stream());
+        // With its length known, the form has a `Content-Length`.
+        let part = Part::stream_with_length(stream, body.size).file_name(name.to_owned());
+        let request = self
+            .post("/files")
+            .multipart(Form::new().part("file", part));
+        let file = expect(request.send().await.unwrap(), StatusCode::CREATED).await;
         assert_eq!(file["size"], body.size, "{file}");
         assert_eq!(file["sha256"], body.sha256(), "{file}");
         file
     }
 
-    /// Downloads a file by its id, hashing it on the way.
-    pub async fn download(&self, id: &str) -> reqwest::Result<Download> {
-        fetch(self.get(&file_path(id))).await
+    /// The bytes at a path.
+    ///
+    /// # Panics
+    /// The answer is not 200, or is cut off.
+    pub async fn bytes(&self, path: &str) -> Vec<u8> {
+        let answer = self.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.bytes().await.unwrap().to_vec()
     }
 
-    /// Downloads and compares.
+    /// Downloads a file by its id, keeping none of it, and compares.
     ///
     /// # Panics
     /// Unless the answer is 200 with exactly this body.
     pub async fn assert_body(&self, id: &str, body: impl Into<Seeded>) {
-        let (body, download) = (body.into(), self.download(id).await.unwrap());
-        assert_eq!(download.status, StatusCode::OK, "{id}");
-        assert!(download.whole, "{id} was cut off at {}", download.size);
-        assert_eq!(download.size, body.size, "{id}");
-        assert_eq!(download.sha256, body.sha256(), "{id}");
-    }
-}
-
-/// `/files/{id}`, the id percent-encoded.
-#[must_use]
-pub fn file_path(id: &str) -> String {
-    format!("/files/{}", encoded(id))
-}
-
-/// The text percent-encoded, bar RFC 3986's unreserved characters.
-#[must_use]
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            encoded.extend(["%", &hex::encode_upper([byte])]);
+        let body = body.into();
+        let answer = self.get(&file_path(id)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+        let (mut size, mut hash) = (0, Sha256::new());
+        let mut chunks = answer.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.unwrap_or_else(|error| panic!("{id}: {error} after {size} bytes"));
+            size += chunk.len() as u64;
+            hash.update(&chunk);
         }
+        assert_eq!(size, body.size, "{id}");
+        assert_eq!(hex::encode(hash.finalize()), body.sha256(), "{id}");
     }
-    encoded
-}
-
-/// A form's part with a file name and a known length, so that the form has a `Content-Length`.
-#[must_use]
-pub fn part(name: &str, body: &Seeded) -> Part {
-    let stream = reqwest::Body::wrap_stream(body.stream());
-    Part::stream_with_length(stream, body.size).file_name(name.to_owned())
-}
-
-/// Gives a request that body, with its `Content-Length`.
-pub fn with_body(request: RequestBuilder, body: &Seeded) -> RequestBuilder {
-    request
-        .header(CONTENT_LENGTH, body.size)
-        .body(reqwest::Body::wrap_stream(body.stream()))
-}
-
-/// Sends a request and reads the answer to its end, keeping none of it.
-pub async fn fetch(request: RequestBuilder) -> reqwest::Result<Download> {
-    let response = request.send().await?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let (mut size, mut hash, mut whole) = (0, Sha256::new(), true);
-    let mut body = response.bytes_stream();
-    while let Some(chunk) = body.next().await {
-        let Ok(chunk) = chunk else {
-            whole = false;
-            break;
-        };
-        size += chunk.len() as u64;
-        hash.update(&chunk);
-    }
-    Ok(Download {
-        status,
-        headers,
-        size,
-        sha256: hex::encode(hash.finalize()),
-        whole,
-    })
-}
-
-/// The answer's JSON.
-///
-/// # Panics
-/// When the status is another, with the body.
-pub async fn json(response: Response, status: StatusCode) -> Value {
-    let actual = response.status();
-    let text = response.text().await.unwrap();
-    assert_eq!(actual, status, "{text}");
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
-}
-
-/// Checks an answer of `application/problem+json`, and gives it.
-///
-/// # Panics
-/// When status, code or media type are others.
-pub async fn problem(response: Response, status: u16, code: &str) -> Value {
-    let media = response.headers().get("content-type").cloned();
-    let status = StatusCode::from_u16(status).unwrap();
-    let problem = json(response, status).await;
-    assert_eq!(problem["code"], code, "{problem}");
-    assert_eq!(problem["status"], status.as_u16(), "{problem}");
-    let media = media.as_ref().and_then(|value| value.to_str().ok());
-    assert_eq!(media, Some("application/problem+json"), "{problem}");
-    problem
 }

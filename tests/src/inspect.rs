@@ -2,20 +2,21 @@
 
 use std::{
     fs,
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
+    primitives::ByteStream,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
-use crate::service::Service;
+use crate::{process::eventually, service::Service};
 
-/// How long the service may take to tidy up, where it sweeps every second.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the service may take to tidy up, where it sweeps every few.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// An object of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,34 +84,70 @@ impl Inventory {
     }
 }
 
-/// Waits until no row and no object is there, as before the first upload.
+/// Waits until no row of a body is there, and then nothing else may be, as before the first upload.
 ///
 /// # Panics
-/// Something is left after 20 s. The service should be [sweeping fast](crate::service::ServiceBuilder::sweeping_fast).
+/// Something is left.
 pub async fn assert_nothing_left(service: &Service) {
     assert_only(service, 0).await;
 }
 
-/// Waits until there are so many files of one version each and nothing else.
+/// Waits until there are the rows of so many bodies that are stored and no others. A row goes last, so that nothing
+/// but so many files of one version each may be left then.
 ///
 /// # Panics
-/// It is otherwise after 20 s.
+/// It takes longer than 45 s, or something else is there.
 pub async fn assert_only(service: &Service, files: u64) {
-    let begun = Instant::now();
-    loop {
-        let inventory = Inventory::of(service).await;
-        if inventory == Inventory::tidy(files) {
-            return;
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "expected {files} files and nothing else: {inventory:?}, objects {:?}, unfinished {:?}\n{}",
-            objects(service).await,
-            unfinished(service).await,
-            service.log()
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let url = service.database_url();
+    eventually("no row of a body is left over", PATIENCE, async || {
+        let all = count(url, "SELECT count(*) FROM file_versions").await;
+        all == files && count(url, UNSETTLED).await == 0
+    })
+    .await;
+    assert_eq!(
+        Inventory::of(service).await,
+        Inventory::tidy(files),
+        "objects {:?}, unfinished {:?}\n{}",
+        objects(service).await,
+        unfinished(service).await,
+        service.log()
+    );
+}
+
+/// Waits until nothing is being written, and then the store holds an object for each stored body, perhaps some that
+/// are to be removed, and nothing unfinished, and `fsck --verify` finds nothing.
+///
+/// # Panics
+/// It takes longer than 45 s, or is otherwise.
+pub async fn assert_consistent(service: &Service) {
+    eventually("nothing is being written", PATIENCE, async || {
+        let pending = "SELECT count(*) FROM file_versions WHERE state = 'pending'";
+        count(service.database_url(), pending).await == 0
+    })
+    .await;
+    let checked = service.run(&["fsck", "--verify"]).await;
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+    let found = Inventory::of(service).await;
+    let bodies = found.stored + found.pending + found.deleting;
+    assert!(
+        (found.stored..=bodies).contains(&found.objects),
+        "{found:?}"
+    );
+    assert_eq!(found.unfinished, 0, "{found:?}");
+}
+
+/// How many bodies are being written or to be removed.
+pub async fn unsettled(service: &Service) -> u64 {
+    count(service.database_url(), UNSETTLED).await
+}
+
+const UNSETTLED: &str = "SELECT count(*) FROM file_versions WHERE state <> 'stored'";
+
+/// How many connections to the service's PostgreSQL hold a transaction open without doing anything.
+pub async fn idle_in_transaction(service: &Service) -> u64 {
+    let idle = "SELECT count(*) FROM pg_stat_activity \
+                WHERE state = 'idle in transaction' AND datname = current_database()";
+    count(service.database_url(), idle).await
 }
 
 /// The number that a query answers, from PostgreSQL or SQLite.
@@ -135,58 +172,77 @@ pub async fn count(url: &str, sql: &str) -> u64 {
 
 /// Every finished object of the service's store.
 pub async fn objects(service: &Service) -> Vec<Object> {
-    let mut objects = Vec::new();
-    match service.s3() {
-        None => {
-            for (bucket, folder, object) in in_folders(&service.data_dir().join("objects")) {
-                if folder != UNFINISHED {
-                    objects.push(Object { bucket, ..object });
-                }
-            }
-        }
-        Some(server) => {
-            let client = server.client();
-            for bucket in buckets(service, &client).await {
-                objects.extend(listed(&client, &bucket).await);
-            }
-        }
-    }
+    let mut objects = match bucket(service) {
+        None => finished(service).map(|(object, _)| object).collect(),
+        Some((client, bucket)) => listed(&client, bucket).await,
+    };
     objects.sort();
     objects
 }
 
 /// The keys of every write in the service's store that has not come to its end.
 pub async fn unfinished(service: &Service) -> Vec<String> {
-    match service.s3() {
-        None => in_folders(&service.data_dir().join("objects"))
-            .into_iter()
-            .filter(|(_, folder, _)| folder == UNFINISHED)
-            .map(|(_, _, object)| object.key)
-            .collect(),
-        Some(server) => {
-            let (client, mut keys) = (server.client(), Vec::new());
-            for bucket in buckets(service, &client).await {
-                let uploads = client.list_multipart_uploads().bucket(bucket).send();
-                let uploads = uploads.await.unwrap();
-                let found = uploads.uploads().iter().filter_map(|upload| upload.key());
-                keys.extend(found.map(str::to_owned));
-            }
-            keys
+    let Some((client, bucket)) = bucket(service) else {
+        return in_folders(service)
+            .filter(|(folder, _, _)| folder == UNFINISHED)
+            .map(|(_, object, _)| object.key)
+            .collect();
+    };
+    let uploads = client.list_multipart_uploads().bucket(bucket).send().await;
+    match uploads {
+        Ok(page) => {
+            let keys = page.uploads().iter().filter_map(|upload| upload.key());
+            keys.map(str::to_owned).collect()
         }
+        Err(error) if is_missing(&error) => Vec::new(),
+        Err(error) => panic!("cannot list uploads to {bucket}: {error:?}"),
     }
+}
+
+/// The path of a file's object, over a folder.
+///
+/// # Panics
+/// It has none.
+#[must_use]
+pub fn object_path(service: &Service, file: &str) -> PathBuf {
+    let found = finished(service).find(|(object, _)| object.key.contains(file));
+    let (_, path) = found.unwrap_or_else(|| panic!("{file} has no object"));
+    path
+}
+
+/// Puts an object into the service's store that no row leads to.
+pub async fn plant_orphan(service: &Service) {
+    let uuid = "0a2b7c3e-0f53-4a6c-9d6c-1f2e3d4c5b6a";
+    let Some((client, bucket)) = bucket(service) else {
+        let folder = service.data_dir().join("objects/files/0a");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("1~orphan~{uuid}")), "nobody's").unwrap();
+        return;
+    };
+    let put = client.put_object().bucket(bucket);
+    let put = put.key(format!("1/orphan/{uuid}"));
+    let body = ByteStream::from_static(b"nobody's");
+    put.body(body).send().await.unwrap();
 }
 
 /// The folder of a bucket in which the `fs` store writes.
 const UNFINISHED: &str = "tmp";
 
-/// Bucket, folder in it and object of every file two folders below the root.
-fn in_folders(root: &Path) -> Vec<(String, String, Object)> {
+/// Every finished object below the service's folder, and its path.
+fn finished(service: &Service) -> impl Iterator<Item = (Object, PathBuf)> {
+    in_folders(service)
+        .filter(|(folder, _, _)| folder != UNFINISHED)
+        .map(|(_, object, path)| (object, path))
+}
+
+/// Folder in its bucket, object and path of every file of the service's folder.
+fn in_folders(service: &Service) -> impl Iterator<Item = (String, Object, PathBuf)> {
     let mut found = Vec::new();
-    for (bucket, path) in entries(root) {
+    for (bucket, path) in entries(&service.data_dir().join("objects")) {
         for (folder, path) in entries(&path) {
             for (leaf, path) in entries(&path) {
                 // What is gone by now is not there.
-                let Ok(metadata) = fs::metadata(path) else {
+                let Ok(metadata) = fs::metadata(&path) else {
                     continue;
                 };
                 let object = Object {
@@ -194,14 +250,14 @@ fn in_folders(root: &Path) -> Vec<(String, String, Object)> {
                     key: leaf.replace('~', "/"),
                     size: metadata.len(),
                 };
-                found.push((bucket.clone(), folder.clone(), object));
+                found.push((folder.clone(), object, path));
             }
         }
     }
-    found
+    found.into_iter()
 }
 
-fn entries(folder: &Path) -> Vec<(String, std::path::PathBuf)> {
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| {
@@ -211,24 +267,10 @@ fn entries(folder: &Path) -> Vec<(String, std::path::PathBuf)> {
         .collect()
 }
 
-/// The buckets that are the service's.
-async fn buckets(service: &Service, client: &Client) -> Vec<String> {
-    let exact = service.setting("CLOAKROOM_S3_BUCKET");
-    let prefix = service
-        .setting("CLOAKROOM_S3_BUCKET_PREFIX")
-        .map(|prefix| format!("{prefix}-"));
-    let all = client.list_buckets().send().await.unwrap();
-    all.buckets()
-        .iter()
-        .filter_map(|bucket| bucket.name())
-        .filter(|name| {
-            exact == Some(name)
-                || prefix
-                    .as_ref()
-                    .is_some_and(|p| name.starts_with(p.as_str()))
-        })
-        .map(str::to_owned)
-        .collect()
+/// The service's bucket and a client for it; `None` over a folder.
+fn bucket(service: &Service) -> Option<(Client, &str)> {
+    let server = service.s3()?;
+    Some((server.client(), service.setting("CLOAKROOM_S3_BUCKET")?))
 }
 
 async fn listed(client: &Client, bucket: &str) -> Vec<Object> {

@@ -14,3 +14,4 @@ pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod service;
+pub mod stand;

@@ -1,9 +1,10 @@
 //! Real PostgreSQL, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
 
-mod garage;
+pub mod garage;
 mod postgres;
-mod rclone;
+pub mod rclone;
 mod s3;
+mod s3_server;
 
 use std::{
     env,
@@ -14,10 +15,9 @@ use std::{
 use crate::process::{PATIENCE, Process};
 
 pub use self::{
-    garage::Garage,
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
-    rclone::RcloneS3,
     s3::S3Access,
+    s3_server::S3Server,
 };
 
 /// The variable with the address of the shared PostgreSQL's administrator.

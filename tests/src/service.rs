@@ -6,6 +6,7 @@ mod setup;
 use std::{
     collections::BTreeMap,
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
@@ -23,13 +24,18 @@ use crate::{
 };
 
 /// How long the binary may take until it answers.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(30);
+
+/// How long another command of it may take.
+const RUN: Duration = Duration::from_secs(60);
 
 /// What replicas have in common.
 #[derive(Debug)]
 struct Place {
     folder: TempDir,
     environment: BTreeMap<String, String>,
+    /// The address of the database itself, past any proxy.
+    database: String,
     core: Option<usize>,
     s3: Option<S3Access>,
 }
@@ -40,13 +46,29 @@ impl Place {
             None => Launch::new(binary()),
             Some(core) => Launch::pinned(core, binary()),
         };
+        let program = program
+            .bare()
+            .env("CLOAKROOM_LISTEN", format!("127.0.0.1:{port}"))
+            .folder(self.folder.path());
         self.environment
             .iter()
-            .fold(program.bare(), |launch, (name, value)| {
-                launch.env(name, value)
-            })
-            .env("CLOAKROOM_LISTEN", format!("127.0.0.1:{port}"))
-            .folder(self.folder.path())
+            .fold(program, |launch, (name, value)| launch.env(name, value))
+    }
+
+    async fn run(&self, port: u16, arguments: &[&str]) -> Ran {
+        let command = self.launch(port).args(arguments).command();
+        let mut command = tokio::process::Command::from(command);
+        let output = tokio::time::timeout(RUN, command.kill_on_drop(true).output());
+        let output = output
+            .await
+            .unwrap_or_else(|_| panic!("{arguments:?} takes longer than {RUN:?}"))
+            .unwrap();
+        let code = output.status.code();
+        Ran {
+            code: code.unwrap_or_else(|| panic!("{arguments:?} was killed: {output:?}")),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 
@@ -71,8 +93,8 @@ pub struct Refused {
 /// What a command of the binary did.
 #[derive(Debug)]
 pub struct Ran {
-    /// Its exit code; `None` if a signal ended it.
-    pub code: Option<i32>,
+    /// Its exit code.
+    pub code: i32,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -89,13 +111,6 @@ impl Service {
     /// Starts one in development mode over SQLite and a folder.
     pub async fn start() -> Self {
         Self::builder().start().await
-    }
-
-    /// Starts another one over the same database, store and data folder.
-    pub async fn replica(&self) -> Self {
-        Self::launched(&self.place)
-            .await
-            .unwrap_or_else(|refused| refused.fail())
     }
 
     async fn launched(place: &Arc<Place>) -> Result<Self, Refused> {
@@ -151,10 +166,10 @@ impl Service {
         format!("{}{path}", self.base())
     }
 
-    /// The port on 127.0.0.1.
+    /// Where it listens.
     #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// The folder with its data.
@@ -163,10 +178,10 @@ impl Service {
         self.place.environment["CLOAKROOM_DATA_DIR"].clone().into()
     }
 
-    /// The address of its database.
+    /// The address of its database itself, past any proxy.
     #[must_use]
     pub fn database_url(&self) -> &str {
-        &self.place.environment["CLOAKROOM_DATABASE_URL"]
+        &self.place.database
     }
 
     /// A setting that it was given.
@@ -175,7 +190,7 @@ impl Service {
         self.place.environment.get(name).map(String::as_str)
     }
 
-    /// Its S3 server itself, past any proxy; `None` over a folder.
+    /// Its S3 server; `None` over a folder.
     #[must_use]
     pub fn s3(&self) -> Option<&S3Access> {
         self.place.s3.as_ref()
@@ -210,8 +225,8 @@ impl Service {
         let mut command = vec!["token", "create", "--json", "--kind", kind, "--name", &name];
         command.extend(arguments);
         let ran = self.run(&command).await;
-        let created: serde_json::Value =
-            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let created: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
         created["token"].as_str().unwrap().to_owned()
     }
 
@@ -224,13 +239,13 @@ impl Service {
     /// A client with the development mode's user token.
     #[must_use]
     pub fn user(&self) -> Client {
-        self.anonymous().with_token(self.user_token())
+        self.anonymous().with(Some(&self.user_token()))
     }
 
     /// A client with the admin token.
     #[must_use]
     pub fn admin(&self) -> Client {
-        self.anonymous().with_token(self.admin_token())
+        self.anonymous().with(Some(&self.admin_token()))
     }
 
     /// What it has written to standard output and error, over all its starts.
@@ -247,35 +262,20 @@ impl Service {
         self.process.id()
     }
 
-    /// Whether it has not ended.
-    pub fn is_running(&mut self) -> bool {
-        self.process.ended().is_none()
-    }
-
     /// Kills it (SIGKILL).
     pub fn kill9(&mut self) {
         self.process.kill();
     }
 
-    /// Tells it to stop (SIGTERM) and waits until it has; panics if it takes longer than 30 s and a bit.
+    /// Tells it to stop (SIGTERM) and waits until it has; panics if it takes longer than 40 s.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let patience = PATIENCE + Duration::from_secs(5);
+        let patience = PATIENCE + Duration::from_secs(10);
         self.process.stop(Signal::TERM, patience).await
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
-    }
-
-    /// Waits until it has ended by itself.
-    pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
-        self.process.wait(patience).await
     }
 
     /// Starts it again, stopped or not, on the same port with the same data.
     pub async fn restart(&mut self) {
-        if self.is_running() {
+        if self.process.ended().is_none() {
             self.terminate().await;
         }
         self.process = self
@@ -289,15 +289,17 @@ impl Service {
     }
 
     /// Runs another command of the binary with the same settings, to its end.
+    ///
+    /// # Panics
+    /// It takes longer than a minute, is killed, or writes what is not UTF-8.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.place.launch(self.port).args(arguments).command();
-        let output = tokio::task::spawn_blocking(move || command.output());
-        let output = output.await.unwrap().unwrap();
-        Ran {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        self.place.run(self.port, arguments).await
+    }
+
+    /// The program's name and its arguments, as `ps` shows them.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cmdline", self.id())).unwrap()
     }
 
     /// Resident memory now, in bytes.

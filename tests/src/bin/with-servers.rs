@@ -15,7 +15,7 @@ use std::{
 
 use cloakroom_tests::{
     process::{send, temporary_folder, tree},
-    servers::{GARAGE, Garage, POSTGRES, Postgres, RCLONE_S3, RcloneS3},
+    servers::{GARAGE, POSTGRES, Postgres, RCLONE_S3, garage, rclone},
 };
 use rustix::process::{Signal, getpid, set_child_subreaper};
 use tokio::{
@@ -58,8 +58,8 @@ async fn run(arguments: &[OsString]) -> io::Result<ExitCode> {
     let starting = async {
         tokio::join!(
             Postgres::start_with(fsync),
-            Garage::start(),
-            RcloneS3::start()
+            garage::start(),
+            rclone::start()
         )
     };
     let (postgres, garage, rclone) = tokio::select! {

@@ -39,13 +39,6 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
-
-    /// The `code` of a problem.
-    #[must_use]
-    pub fn code(&self) -> Option<String> {
-        let problem: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
-        problem["code"].as_str().map(str::to_owned)
-    }
 }
 
 impl Raw {
@@ -68,34 +61,12 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).await
     }
 
-    /// Sends these bytes in pieces with a pause after each.
-    ///
-    /// # Errors
-    /// The other side closed or reset the connection.
-    pub async fn send_slowly(
-        &mut self,
-        bytes: impl AsRef<[u8]>,
-        piece: usize,
-        pause: Duration,
-    ) -> io::Result<()> {
-        for piece in bytes.as_ref().chunks(piece) {
-            self.send(piece).await?;
-            tokio::time::sleep(pause).await;
-        }
-        Ok(())
-    }
-
     /// Says that no more will be sent, and stays to read.
     ///
     /// # Errors
     /// The connection is gone.
     pub async fn half_close(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
-    }
-
-    /// Closes with a reset instead of a proper end.
-    pub fn reset(self) {
-        self.stream.set_zero_linger().ok();
     }
 
     /// Reads up to `limit` bytes of whatever comes, once; 0 bytes at the end.
@@ -108,6 +79,16 @@ impl Raw {
         }
         let len = self.unread.len().min(limit);
         Ok(self.unread.drain(..len).collect())
+    }
+
+    /// Reads until the other side closes or resets, or nothing comes for a while: for `patience` at first, for
+    /// `pause` once something is there.
+    pub async fn read_while(&mut self, patience: Duration, pause: Duration) -> Vec<u8> {
+        let mut wait = patience;
+        while let Ok(Ok(true)) = timeout(wait, self.fill()).await {
+            wait = pause;
+        }
+        std::mem::take(&mut self.unread)
     }
 
     /// Reads one answer to a request that was not HEAD, and leaves what follows it. Interim answers (1xx) are

@@ -41,15 +41,6 @@ impl S3Access {
         }
     }
 
-    /// The same server by another address, that of a proxy in front of it for one.
-    #[must_use]
-    pub fn at(&self, endpoint: String) -> Self {
-        Self {
-            endpoint,
-            ..self.clone()
-        }
-    }
-
     /// `host:port` of the endpoint.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -58,9 +49,9 @@ impl S3Access {
             .unwrap_or(&self.endpoint)
     }
 
-    /// A name for buckets that nobody else uses, fit to be a bucket's name itself.
+    /// A bucket's name that nobody else uses.
     #[must_use]
-    pub fn bucket_prefix(&self) -> String {
+    pub fn bucket_name(&self) -> String {
         format!("test-{}", random_hex(6))
     }
 

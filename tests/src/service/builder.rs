@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use super::{Place, Refused, Service, Setup};
+use super::{Place, Ran, Refused, Service, Setup};
 use crate::{
-    process::temporary_folder,
-    servers::{Garage, Postgres, S3Access},
+    process::{free_port, temporary_folder},
+    servers::{Postgres, S3Access, garage},
 };
 
 /// What to start. Without more: development mode, SQLite and a folder.
@@ -13,9 +13,8 @@ use crate::{
 pub struct ServiceBuilder {
     setup: Option<Setup>,
     database: Option<String>,
+    database_through: Option<String>,
     s3: Option<S3Access>,
-    s3_endpoint: Option<String>,
-    per_account: bool,
     production: bool,
     core: Option<usize>,
     environment: BTreeMap<String, String>,
@@ -36,25 +35,18 @@ impl ServiceBuilder {
         self
     }
 
+    /// Lets the service reach that database by another URL, through a proxy for one. What is left in it is still
+    /// looked at directly.
+    #[must_use]
+    pub fn database_through(mut self, url: impl Into<String>) -> Self {
+        self.database_through = Some(url.into());
+        self
+    }
+
     /// Over a new bucket of that S3 server instead.
     #[must_use]
     pub fn s3(mut self, server: &S3Access) -> Self {
         self.s3 = Some(server.clone());
-        self
-    }
-
-    /// Lets the service reach its S3 server by that address, of a proxy for one. What is left in the store is still
-    /// looked at directly.
-    #[must_use]
-    pub fn s3_through(mut self, endpoint: impl Into<String>) -> Self {
-        self.s3_endpoint = Some(endpoint.into());
-        self
-    }
-
-    /// A bucket for each account instead of one for all.
-    #[must_use]
-    pub fn bucket_per_account(mut self) -> Self {
-        self.per_account = true;
         self
     }
 
@@ -121,6 +113,11 @@ impl ServiceBuilder {
             .collect()
     }
 
+    /// Runs a command of the binary with these settings, to its end: `serve` for one that must not stay.
+    pub async fn run(self, arguments: &[&str]) -> Ran {
+        self.place().await.run(free_port(), arguments).await
+    }
+
     async fn place(self) -> Place {
         let setup = self.setup.unwrap_or(Setup::SqliteFs);
         let folder = temporary_folder();
@@ -134,18 +131,13 @@ impl ServiceBuilder {
             None if setup.has_postgres() => Postgres::shared().database().await,
             None => format!("sqlite://{}", data.join("cloakroom.db").display()),
         };
-        set("CLOAKROOM_DATABASE_URL", database);
-        let s3 = self.s3.or_else(|| setup.has_garage().then(Garage::shared));
+        let reached = self.database_through.unwrap_or_else(|| database.clone());
+        set("CLOAKROOM_DATABASE_URL", reached);
+        let s3 = self.s3.or_else(|| setup.has_garage().then(garage::shared));
         if let Some(server) = &s3 {
-            let bucket = if self.per_account {
-                "CLOAKROOM_S3_BUCKET_PREFIX"
-            } else {
-                "CLOAKROOM_S3_BUCKET"
-            };
             set("CLOAKROOM_STORE", "s3".to_owned());
-            set(bucket, server.bucket_prefix());
-            let endpoint = self.s3_endpoint.unwrap_or_else(|| server.endpoint.clone());
-            set("CLOAKROOM_S3_ENDPOINT", endpoint);
+            set("CLOAKROOM_S3_BUCKET", server.bucket_name());
+            set("CLOAKROOM_S3_ENDPOINT", server.endpoint.clone());
             set("CLOAKROOM_S3_REGION", server.region.clone());
             set("CLOAKROOM_S3_ACCESS_KEY_ID", server.access_key.clone());
             set("CLOAKROOM_S3_SECRET_ACCESS_KEY", server.secret_key.clone());
@@ -159,6 +151,7 @@ impl ServiceBuilder {
         Place {
             folder,
             environment,
+            database,
             core: self.core,
             s3,
         }

@@ -25,6 +25,12 @@ impl Setup {
         ]
     }
 
+    /// The smallest and the largest installation.
+    #[must_use]
+    pub const fn extremes() -> [Self; 2] {
+        [Self::SqliteFs, Self::PostgresGarage]
+    }
+
     /// Whether metadata is in PostgreSQL.
     #[must_use]
     pub const fn has_postgres(self) -> bool {

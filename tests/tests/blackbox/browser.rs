@@ -1,15 +1,14 @@
 //! A real browser with a plain HTML form, as the README shows it.
 
 use cloakroom_tests::browser;
+use cloakroom_tests::{
+    client::{sample, sha256},
+    stand::Stand,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-};
-
-use crate::{
-    stand::Stand,
-    support::{sample, sha256},
 };
 
 /// Serves one page at `http://127.0.0.1:PORT/`, for as long as the test runs.

@@ -1,22 +1,23 @@
 //! The command line and the life of the process, as an operator sees them.
 
+use cloakroom_tests::{
+    client::{expect, id, refused, sample},
+    inspect,
+    service::Setup,
+    stand::Stand,
+};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::{
-    stand::{Setup, Stand},
-    support::{expect, id, refused, sample},
-};
-
 #[tokio::test]
 async fn stop_and_start_again_the_file_is_still_there() {
-    for setup in Setup::all() {
+    for setup in Setup::extremes() {
         let mut stand = Stand::start(setup).await;
         let file = stand.user().stored("a.txt", "still here").await;
         stand.terminate().await;
-        stand.start_again().await;
+        stand.restart().await;
         assert_eq!(
             stand.user().bytes(&format!("/files/{}", id(&file))).await,
             b"still here"
@@ -41,13 +42,13 @@ async fn sigterm_lets_requests_in_flight_end_and_refuses_new_ones() {
     let slow = tokio::spawn(request.send());
     tokio::time::sleep(Duration::from_millis(500)).await;
     let code = stand.terminate().await;
-    assert_eq!(code, Some(0));
+    assert_eq!(code.code(), Some(0));
     let file = expect(slow.await.unwrap().unwrap(), StatusCode::CREATED).await;
     assert!(
         api.get("/health").send().await.is_err(),
         "nobody listens any more"
     );
-    stand.start_again().await;
+    stand.restart().await;
     assert_eq!(
         stand
             .user()
@@ -147,7 +148,7 @@ async fn canary_secrets_show_up_nowhere() {
     .await;
     let shown = stand.run(&["config", "show"]).await;
     let json = stand.run(&["config", "show", "--json"]).await;
-    let secret = stand.secret_key();
+    let secret = stand.s3().unwrap().secret_key.clone();
     for text in [
         &shown.stdout,
         &json.stdout,
@@ -167,7 +168,7 @@ async fn fsck_is_clean_finds_orphans_and_repairs_them() {
         stand.user().stored("a.txt", "x").await;
         let clean = stand.run(&["fsck", "--verify", "--json"]).await;
         assert_eq!(clean.code, 0, "{}{}", clean.stdout, clean.stderr);
-        stand.plant_orphan().await;
+        inspect::plant_orphan(&stand).await;
         let found = stand.run(&["fsck"]).await;
         assert_eq!(found.code, 1, "{}{}", found.stdout, found.stderr);
         assert!(found.stdout.contains("orphan_object"), "{}", found.stdout);

@@ -1,69 +1,49 @@
-//! Bytes on a wire, for requests that no client would send.
+//! Requests that no client would send, and whatever comes back.
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use cloakroom_tests::client::Raw;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long after an answer nothing more is awaited.
+const PAUSE: Duration = Duration::from_millis(300);
+
+async fn connect(to: SocketAddr) -> Raw {
+    Raw::connect(&to.to_string()).await
+}
+
 /// Sends and closes without reading.
 pub async fn send_and_leave(to: SocketAddr, bytes: &[u8]) {
-    let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    connect(to).await.send(bytes).await.unwrap();
 }
 
 /// Sends, closes the sending side, and reads to the end.
 pub async fn send_and_half_close(to: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(to).await.unwrap();
+    let mut raw = connect(to).await;
     // The service may have answered and closed before it has everything.
-    let _ = stream.write_all(bytes).await;
-    let _ = stream.shutdown().await;
-    read_to_end(&mut stream).await
+    let _ = raw.send(bytes).await;
+    let _ = raw.half_close().await;
+    text(&raw.read_while(PATIENCE, PATIENCE).await)
 }
 
 /// Sends and reads until the service closes, or one answer is there and nothing more comes for a moment.
 pub async fn send_and_read(to: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(to).await.unwrap();
-    let _ = stream.write_all(bytes).await;
-    read_answers(&mut stream).await
+    let mut raw = connect(to).await;
+    let _ = raw.send(bytes).await;
+    text(&raw.read_while(PATIENCE, PAUSE).await)
 }
 
 /// Sends a head that expects `100 Continue`, the body once told to go on, and reads the answers.
 pub async fn expect_then_send(to: SocketAddr, head: &[u8], body: &[u8]) -> String {
-    let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(head).await.unwrap();
-    let mut first = [0; 25];
-    timeout(PATIENCE, stream.read_exact(&mut first))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
-    stream.write_all(body).await.unwrap();
-    read_answers(&mut stream).await
+    let mut raw = connect(to).await;
+    raw.send(head).await.unwrap();
+    let go_on = raw.answer(PATIENCE).await.unwrap();
+    assert_eq!((go_on.status, go_on.headers), (100, Vec::new()));
+    raw.send(body).await.unwrap();
+    text(&raw.read_while(PATIENCE, PAUSE).await)
 }
 
-async fn read_answers(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let patience = if answer.is_empty() {
-            PATIENCE
-        } else {
-            Duration::from_millis(300)
-        };
-        match timeout(patience, stream.read(&mut buffer)).await {
-            Ok(Ok(count)) if count > 0 => answer.extend_from_slice(&buffer[..count]),
-            _ => return String::from_utf8_lossy(&answer).into_owned(),
-        }
-    }
-}
-
-async fn read_to_end(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

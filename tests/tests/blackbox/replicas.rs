@@ -1,11 +1,11 @@
 //! Several replicas over one database and one store.
 
-use reqwest::{Method, StatusCode};
-
-use crate::{
-    stand::{Setup, Stand},
-    support::{expect, id, refused},
+use cloakroom_tests::{
+    client::{expect, id, refused},
+    service::Setup,
+    stand::Stand,
 };
+use reqwest::{Method, StatusCode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_starting_at_once_on_an_empty_database_all_start() {

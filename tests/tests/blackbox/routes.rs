@@ -1,14 +1,13 @@
 //! Every route with every kind of caller. A route that is not in the table fails the test.
 
+use cloakroom_tests::{
+    client::{Client, expect, header, id, refused},
+    stand::Stand,
+};
 use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-
-use crate::{
-    stand::Stand,
-    support::{Api, expect, id},
-};
 
 /// The kinds of caller, in the order of the columns.
 const CALLERS: [&str; 8] = [
@@ -223,7 +222,7 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
 }
 
 /// Every call is made of a file of its own, with two versions, of which the second is current.
-async fn ask(owner: &Api, caller: &Api, row: &Row, visibility: &str) -> u16 {
+async fn ask(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u16 {
     let mut path = row.path.to_owned();
     if path.contains("{file_id}") {
         let made = owner
@@ -275,11 +274,11 @@ async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
         (Method::PUT, "/files/x/info", "GET, HEAD, PATCH"),
     ] {
         let answer = stand.user().call(method, path).send().await.unwrap();
-        assert_eq!(crate::support::header(&answer, "allow"), allowed, "{path}");
-        crate::support::refused(answer, 405, "INFRA_002").await;
+        assert_eq!(header(&answer, "allow"), allowed, "{path}");
+        refused(answer, 405, "INFRA_002").await;
     }
     let nowhere = stand.user().get("/nowhere").send().await.unwrap();
-    crate::support::refused(nowhere, 404, "FILE_001").await;
+    refused(nowhere, 404, "FILE_001").await;
 }
 
 #[tokio::test]

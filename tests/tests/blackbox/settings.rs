@@ -1,11 +1,10 @@
 //! Settings that change what callers see.
 
-use reqwest::{Method, StatusCode};
-
-use crate::{
+use cloakroom_tests::{
+    client::{expect, header, id, refused},
     stand::Stand,
-    support::{expect, header, id, refused},
 };
+use reqwest::{Method, StatusCode};
 
 #[tokio::test]
 async fn mounted_at_the_root_fixed_routes_win_over_ids_and_locations_are_right() {

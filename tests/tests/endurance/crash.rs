@@ -1,5 +1,10 @@
 //! `kill -9` while uploads are in flight: every acknowledged file is there, nothing else is.
 
+use cloakroom_tests::{
+    client::{Client, id, sample, sha256},
+    service::Setup,
+    stand::Stand,
+};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -7,17 +12,12 @@ use std::{
 
 use reqwest::StatusCode;
 
-use crate::{
-    stand::{Setup, Stand},
-    support::{Api, id, sample, sha256},
-};
-
 const ROUNDS: u64 = 20;
 const IN_FLIGHT: u64 = 200;
 
 type Acknowledged = Arc<Mutex<Vec<(String, String)>>>;
 
-async fn upload_forever(api: Api, seed: u64, acknowledged: Acknowledged) {
+async fn upload_forever(api: Client, seed: u64, acknowledged: Acknowledged) {
     for n in 0.. {
         let size = [10, 5_000, 70_000, 400_000][usize::try_from((seed + n) % 4).unwrap()];
         let body = sample(size, seed * 1_000 + n);
@@ -66,17 +66,13 @@ async fn killed_while_uploading(setup: Setup) {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(300 + (round * 137) % 900)).await;
-        stand.kill9().await;
+        stand.kill9();
         for upload in uploads {
             upload.await.unwrap();
         }
-        stand.start_again().await;
+        stand.restart().await;
     }
-    stand
-        .until("the sweeper has removed what the kills left", async || {
-            stand.pending_rows().await == 0
-        })
-        .await;
+    stand.swept().await;
     let api = stand.user();
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(

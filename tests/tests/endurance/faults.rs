@@ -1,13 +1,13 @@
 //! Dependencies that stop, freeze and lie: statuses, times, and what is left afterwards.
 
+use cloakroom_tests::{
+    client::{Client, expect, id, refused, sample},
+    inspect,
+    stand::Stand,
+};
 use std::time::{Duration, Instant};
 
 use reqwest::{Response, StatusCode};
-
-use crate::{
-    stand::Stand,
-    support::{Api, expect, id, refused, sample},
-};
 
 const QUICK: &[(&str, &str)] = &[
     ("CLOAKROOM_PENDING_TTL", "2s"),
@@ -28,7 +28,7 @@ async fn within(limit: u64, request: reqwest::RequestBuilder) -> Response {
     answer
 }
 
-async fn live_within_50_ms(api: &Api) {
+async fn live_within_50_ms(api: &Client) {
     let start = Instant::now();
     expect(
         api.get("/health/live").send().await.unwrap(),
@@ -43,7 +43,7 @@ async fn live_within_50_ms(api: &Api) {
 }
 
 /// Uploads work again, within 5 s.
-async fn back_within_5_s(api: &Api) {
+async fn back_within_5_s(api: &Client) {
     let start = Instant::now();
     loop {
         let answer = api.post("/files").body("back").send().await.unwrap();
@@ -119,12 +119,8 @@ async fn postgresql_frozen_stopped_and_restarted_is_503_in_5_s_and_back_in_5_s()
         )
         .await;
     }
-    stand
-        .until("what the faults left is swept", async || {
-            stand.pending_rows().await == 0
-        })
-        .await;
-    assert_eq!(stand.idle_in_transaction().await, 0);
+    stand.swept().await;
+    assert_eq!(inspect::idle_in_transaction(&stand).await, 0);
     stand.assert_consistent().await;
 }
 
@@ -169,12 +165,8 @@ async fn a_store_frozen_stopped_and_restarted_is_503_in_10_s_and_nothing_is_left
     for id in stored {
         api.bytes(&format!("/files/{id}")).await;
     }
-    stand
-        .until("what the faults left is swept", async || {
-            stand.pending_rows().await == 0
-        })
-        .await;
-    assert_eq!(stand.unfinished_uploads().await, 0);
+    stand.swept().await;
+    assert_eq!(inspect::unfinished(&stand).await, Vec::<String>::new());
     stand.assert_consistent().await;
 }
 
@@ -235,11 +227,7 @@ async fn a_lost_answer_to_commit_never_deletes_what_was_committed() {
             .any(|(_, status)| *status == StatusCode::SERVICE_UNAVAILABLE),
         "no answer was lost"
     );
-    stand
-        .until("what was not committed is swept", async || {
-            stand.pending_rows().await == 0
-        })
-        .await;
+    stand.swept().await;
     for (name, status) in outcomes {
         let found = expect(
             api.get(&format!("/files?name={name}"))
@@ -272,7 +260,7 @@ async fn one_flipped_bit_of_a_stored_object_breaks_a_whole_read_before_its_last_
     let api = stand.user();
     for size in [500, 3_000_000] {
         let file = api.stored("a.bin", sample(size, 7)).await;
-        stand.flip_a_bit_of(id(&file)).await;
+        stand.flip_a_bit_of(id(&file));
         match api
             .get(&format!("/files/{}", id(&file)))
             .send()
@@ -302,7 +290,7 @@ async fn bytes_that_are_gone_are_storage_005_and_fsck_says_so() {
     let stand = Stand::simple().await;
     let api = stand.user();
     let file = api.stored("a.bin", "gone").await;
-    stand.lose_the_object_of(id(&file)).await;
+    stand.lose_the_object_of(id(&file));
     refused(
         api.get(&format!("/files/{}", id(&file)))
             .send()

@@ -1,5 +1,11 @@
 //! Time and memory: slow clients, clients that leave, many at once, large files.
 
+use cloakroom_tests::{
+    client::{expect, id, refused, sample},
+    inspect,
+    service::Setup,
+    stand::Stand,
+};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -8,11 +14,6 @@ use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-};
-
-use crate::{
-    stand::{Setup, Stand},
-    support::{expect, id, refused, sample},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -28,7 +29,7 @@ async fn two_gib_go_in_and_out_in_bounded_memory_and_come_back_right() {
             id(&api.stored("warm", sample(MIB, 1)).await)
         ))
         .await;
-        let before = stand.resident_bytes();
+        let before = stand.rss_bytes();
         let block = bytes::Bytes::from(sample(MIB, 2));
         let mut hasher = Sha256::new();
         for _ in 0..2048 {
@@ -44,7 +45,7 @@ async fn two_gib_go_in_and_out_in_bounded_memory_and_come_back_right() {
         let sending = tokio::spawn(request.send());
         let mut most = 0;
         while !sending.is_finished() {
-            most = most.max(stand.resident_bytes());
+            most = most.max(stand.rss_bytes());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let file = expect(sending.await.unwrap().unwrap(), StatusCode::CREATED).await;
@@ -64,7 +65,7 @@ async fn two_gib_go_in_and_out_in_bounded_memory_and_come_back_right() {
         let mut stream = answer.bytes_stream();
         while let Some(chunk) = stream.next().await {
             received.update(chunk.unwrap());
-            most = most.max(stand.resident_bytes());
+            most = most.max(stand.rss_bytes());
         }
         assert_eq!(hex::encode(received.finalize()), hash);
         let grown = most.saturating_sub(before) / 1024 / 1024;
@@ -112,7 +113,7 @@ async fn five_hundred_clients_at_a_byte_a_second_do_not_hold_up_a_fresh_get() {
     assert!(times[2] < Duration::from_secs(1), "{times:?}");
     println!(
         "resident with 500 slow clients: {} MiB",
-        stand.resident_bytes() / 1024 / 1024
+        stand.rss_bytes() / 1024 / 1024
     );
     slow.iter().for_each(tokio::task::JoinHandle::abort);
     stand.settle().await;
@@ -147,7 +148,7 @@ async fn a_head_slower_than_10_s_and_a_body_below_1_kib_a_second_for_30_s_are_cl
     let trickle = async {
         loop {
             if writing.write_all(b"xxxx").await.is_err() {
-                std::future::pending::<()>().await
+                std::future::pending::<()>().await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -187,7 +188,7 @@ async fn ten_thousand_clients_that_leave_anywhere_poison_nothing() {
         sample(3_000, 1),
     ]
     .concat();
-    let fds = stand.open_files();
+    let fds = stand.open_fds();
     let address = stand.address();
     let clients = futures_util::stream::iter(0..10_000_u64).for_each_concurrent(64, |n| {
         let bytes = if n % 2 == 0 {
@@ -220,15 +221,11 @@ async fn ten_thousand_clients_that_leave_anywhere_poison_nothing() {
     }
     stand
         .until("descriptors are given back", async || {
-            stand.open_files() < fds + 40
+            stand.open_fds() < fds + 40
         })
         .await;
-    stand
-        .until("what was left half way is swept", async || {
-            stand.pending_rows().await == 0
-        })
-        .await;
-    assert_eq!(stand.idle_in_transaction().await, 0);
+    stand.swept().await;
+    assert_eq!(inspect::idle_in_transaction(&stand).await, 0);
     stand.assert_consistent().await;
 }
 

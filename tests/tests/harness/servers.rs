@@ -6,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use cloakroom_tests::{
     inspect,
     process::{Launch, eventually, free_port, temporary_folder, tree},
-    servers::{Garage, Postgres, RcloneS3, S3Access},
+    servers::{Postgres, S3Access, garage, rclone},
 };
 use tokio::time::timeout;
 
@@ -37,8 +37,8 @@ async fn a_frozen_postgres_is_silent_and_a_killed_one_comes_back_with_its_data()
 
 #[tokio::test]
 async fn a_frozen_garage_is_silent_and_a_killed_one_comes_back_with_its_data() {
-    let mut garage = Garage::start().await;
-    let (access, bucket) = (garage.access().clone(), garage.bucket_prefix());
+    let mut garage = garage::start().await;
+    let (access, bucket) = (garage.access().clone(), garage.access().bucket_name());
     stores(&access, &bucket).await;
 
     garage.pause();
@@ -54,8 +54,8 @@ async fn a_frozen_garage_is_silent_and_a_killed_one_comes_back_with_its_data() {
 
 #[tokio::test]
 async fn rclone_stores_and_comes_back_with_its_data() {
-    let mut rclone = RcloneS3::start().await;
-    let (access, bucket) = (rclone.access().clone(), rclone.bucket_prefix());
+    let mut rclone = rclone::start().await;
+    let (access, bucket) = (rclone.access().clone(), rclone.access().bucket_name());
     stores(&access, &bucket).await;
     rclone.restart().await;
     assert!(holds(&access, &bucket).await);
@@ -65,8 +65,8 @@ async fn rclone_stores_and_comes_back_with_its_data() {
 async fn the_servers_of_the_run_are_there() {
     let url = Postgres::shared().database().await;
     assert_eq!(inspect::count(&url, ONE).await, 1);
-    for access in [Garage::shared(), RcloneS3::shared()] {
-        stores(&access, &access.bucket_prefix()).await;
+    for access in [garage::shared(), rclone::shared()] {
+        stores(&access, &access.bucket_name()).await;
     }
 }
 

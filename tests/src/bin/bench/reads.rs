@@ -8,7 +8,6 @@ use cloakroom_tests::{
     servers::Postgres,
     service::Service,
 };
-use serde_json::Value;
 
 use crate::{
     compare::{Options, Row, Unit, Work, compare},
@@ -78,7 +77,7 @@ pub(crate) async fn measure(options: &Options) -> Vec<Row> {
         .start()
         .await;
     let token = service.create_token("user", &OWNER).await;
-    let owner = service.anonymous().with_token(&token);
+    let owner = service.anonymous().with(Some(&token));
     let folder = temporary_folder();
     let script = folder.path().join("ranges.lua");
     fs::write(&script, ranges()).unwrap();
@@ -86,9 +85,8 @@ pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     let mut rows = Vec::new();
     for read in READS {
         let body = Seeded::new(read.size, read.size);
-        let response = owner.upload_raw("bench.bin", body).await.unwrap();
-        let file: Value = client::json(response, reqwest::StatusCode::CREATED).await;
-        let id = file["file_id"].as_str().unwrap();
+        let file = owner.uploaded("bench.bin", body).await;
+        let id = client::id(&file);
         owner.assert_body(id, body).await;
 
         let load = |url: String| Load {

@@ -6,7 +6,7 @@ use aws_sdk_s3::{Client, primitives::ByteStream};
 use bytes::Bytes;
 use cloakroom_tests::{
     client::{Raw, Seeded, file_path},
-    servers::{Garage, Postgres},
+    servers::{Postgres, S3Server, garage},
     service::Service,
 };
 
@@ -20,7 +20,7 @@ const KEY: &str = "bench";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(options: &Options) -> Vec<Row> {
-    let (postgres, garage) = tokio::join!(Postgres::start(), Garage::start());
+    let (postgres, garage) = tokio::join!(Postgres::start(), garage::start());
     let service = Service::builder()
         .database(postgres.database().await)
         .s3(garage.access())
@@ -76,8 +76,8 @@ struct Bare {
 }
 
 impl Bare {
-    async fn new(garage: &Garage) -> Self {
-        let (client, bucket) = (garage.access().client(), garage.bucket_prefix());
+    async fn new(garage: &S3Server) -> Self {
+        let (client, bucket) = (garage.access().client(), garage.access().bucket_name());
         client.create_bucket().bucket(&bucket).send().await.unwrap();
         Self { client, bucket }
     }

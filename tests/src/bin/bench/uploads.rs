@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use cloakroom_tests::{
-    client::{Answer, Client, Raw, Seeded, file_path},
+    client::{Answer, Client, Raw, Seeded},
     process::temporary_folder,
     servers::{Postgres, PostgresAccess},
     service::Service,
@@ -91,7 +91,7 @@ impl Uploader {
     /// How long it takes from connecting to the answer to a form with this file.
     pub(crate) async fn form(&self, body: &Bytes) -> Duration {
         let (time, id) = self.keep_form(body).await;
-        self.purge(&id).await;
+        self.client.purge(&id).await;
         time
     }
 
@@ -115,13 +115,6 @@ impl Uploader {
         connection.send(after).await.unwrap();
         let answer = connection.answer(PATIENCE).await.unwrap();
         (begun.elapsed(), id_of(&answer))
-    }
-
-    /// Removes a file with its bytes.
-    pub(crate) async fn purge(&self, id: &str) {
-        let purge = format!("{}?purge=true", file_path(id));
-        let purged = self.client.delete(&purge).send().await.unwrap();
-        assert!(purged.status().is_success(), "{purged:?}");
     }
 }
 
