@@ -228,9 +228,13 @@ impl FileRepository for CachedFiles {
         self.inner.untrash(id).await
     }
 
-    async fn purge(&self, id: &FileId) -> Result<Option<Purged>, RepositoryError> {
+    async fn purge(
+        &self,
+        id: &FileId,
+        expected: Option<u64>,
+    ) -> Result<Option<Purged>, RepositoryError> {
         let _changing = self.changing(id);
-        self.inner.purge(id).await
+        self.inner.purge(id, expected).await
     }
 
     async fn restore_version(&self, id: &FileId, number: u64) -> Result<File, VersionError> {

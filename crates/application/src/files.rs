@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     App, Authorized, Error, StoreOperation,
-    ports::{FileChanges, FileFilter, FileScope, PageMark, TypeFilter},
+    ports::{FileChanges, FileFilter, FileScope, PageMark, Purged, TypeFilter},
     sweep,
 };
 
@@ -169,8 +169,7 @@ pub async fn purge(
     file: &Authorized<File>,
     conditions: &Preconditions,
 ) -> Result<(), Error> {
-    check_current(file, conditions)?;
-    let purged = app.files.purge(&file.id).await?.ok_or(Error::NotFound)?;
+    let purged = purge_row(app, file, conditions).await?;
     for chunk in purged.versions.chunks(500) {
         let doomed = app.ledger.doomed(chunk).await?;
         sweep::remove(app, &doomed)
@@ -178,6 +177,25 @@ pub async fn purge(
             .map_err(Error::store(StoreOperation::Delete))?;
     }
     Ok(())
+}
+
+async fn purge_row(
+    app: &App,
+    file: &Authorized<File>,
+    conditions: &Preconditions,
+) -> Result<Purged, Error> {
+    for _ in 0..UPDATE_ATTEMPTS {
+        let now = app
+            .files
+            .find_fresh(&file.id)
+            .await?
+            .ok_or(Error::NotFound)?;
+        check_current(&now, conditions)?;
+        if let Some(purged) = app.files.purge(&file.id, Some(now.revision)).await? {
+            return Ok(purged);
+        }
+    }
+    Err(Error::Conflict("the file is being changed by others"))
 }
 
 /// Which files a caller asks for.

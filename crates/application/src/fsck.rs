@@ -272,8 +272,23 @@ async fn orphan(
         bucket: object.bucket,
         key: object.key,
     };
-    let row = app.ledger.at(&location).await?;
-    Ok(row.is_none().then_some(location))
+    if app.ledger.at(&location).await?.is_some() {
+        return Ok(None);
+    }
+    // What went while we looked is no finding.
+    match app
+        .stores
+        .at(&location)?
+        .head(&location.bucket, &location.key)
+        .await
+    {
+        Ok(_) => Ok(Some(location)),
+        Err(StoreError::NotFound) => Ok(None),
+        Err(error) => Err(Error::Store {
+            operation: StoreOperation::Other,
+            source: error,
+        }),
+    }
 }
 
 async fn remove(

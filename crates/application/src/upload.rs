@@ -262,18 +262,11 @@ impl Upload {
             .map_err(|error| Error::Internal(error.into()))?
     }
 
-    /// Gives the upload up and removes what it left.
+    /// Gives the upload up and removes what it left. Where that takes longer than a second it goes on in the background.
     pub async fn give_up(&mut self) {
         if let Some(open) = self.open.take() {
             let app = Arc::clone(&self.app);
-            // In a task, so that a caller that leaves now does not stop the cleaning.
-            let cleaning = self
-                .app
-                .background
-                .spawn(async move { outcome::abandon(&app, open).await });
-            if let Err(error) = cleaning.await {
-                tracing::error!(%error, "cleaning up after an upload failed");
-            }
+            outcome::soon(&self.app, async move { outcome::abandon(&app, open).await }).await;
         }
     }
 
@@ -371,16 +364,18 @@ fn settle(
     }
 }
 
+/// Tells callers apart whatever their ids contain: each part goes with its length.
 fn caller_key(who: &Principal) -> String {
     let account = who.account.as_ref().map_or("", AccountId::as_str);
     let user = who.user.as_ref().map_or("", |user| user.as_str());
     let token = who
         .token
         .map(|token| Sha256Digest::new(*token.bytes()).hex());
+    let (kind, token) = (who.kind.as_str(), token.unwrap_or_default());
     format!(
-        "{}/{account}/{user}/{}",
-        who.kind.as_str(),
-        token.unwrap_or_default()
+        "{kind}/{}:{account}/{}:{user}/{token}",
+        account.len(),
+        user.len()
     )
 }
 

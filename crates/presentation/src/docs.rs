@@ -19,6 +19,10 @@ use crate::{
 #[must_use]
 pub fn openapi(mount: &str) -> utoipa::openapi::OpenApi {
     let mut document = FixedApi::openapi().nest(mount.trim_end_matches('/'), FilesApi::openapi());
+    // Mounted at the root, the collection itself would have no path at all.
+    if let Some(collection) = document.paths.paths.remove("") {
+        document.paths.paths.insert("/".to_owned(), collection);
+    }
     let mut info = Info::new("Cloakroom", env!("CARGO_PKG_VERSION"));
     info.description = Some("A file service that stands beside a web application.".to_owned());
     info.license = Some(License::new("Apache-2.0"));

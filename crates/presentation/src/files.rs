@@ -11,7 +11,7 @@ use cloakroom_application::{
     ports::TypeFilter, purge, restore, trash, update,
 };
 use cloakroom_domain::{
-    Action, ContentType, File, FileId, FileName, Timestamp, UserId, Validators, Verdict, Visibility,
+    Action, ContentType, File, FileId, FileName, Timestamp, UserId, Validators, Verdict,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,8 +23,8 @@ use crate::{
     caller::Caller,
     conditions::preconditions,
     error::ApiError,
-    json::JsonBody,
-    params::FileIdPath,
+    json,
+    params::{self, FileIdPath},
     wire::{FileBody, FilePageBody},
 };
 
@@ -110,7 +110,7 @@ pub(crate) async fn patch_info(
     who: Caller,
     id: FileIdPath,
     http: HttpRequest,
-    patch: JsonBody<InfoPatch>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let file = authorize(&app, &who, &id, Action::Write).await?;
     let InfoPatch {
@@ -118,17 +118,11 @@ pub(crate) async fn patch_info(
         visibility,
         metadata,
         topics,
-    } = patch.0;
+    } = json::read(payload).await?;
     if topics.is_some() {
         return Err(Error::BadValue("topics are not available".to_owned()).into());
     }
-    let visibility = visibility
-        .map(|text| {
-            Visibility::parse(&text).ok_or_else(|| {
-                Error::BadValue("visibility must be public, account or private".to_owned())
-            })
-        })
-        .transpose()?;
+    let visibility = visibility.as_deref().map(params::visibility).transpose()?;
     let change = Change {
         name: filename.map(|name| FileName::clean(&name)),
         visibility,
@@ -209,6 +203,10 @@ fn request(query: ListQuery) -> Result<ListRequest, Error> {
     if query.topic.is_some() {
         return Err(Error::BadValue("topics are not available".to_owned()));
     }
+    let name_prefix = query.name.filter(|name| !name.is_empty());
+    if name_prefix.as_ref().is_some_and(|name| name.contains('\0')) {
+        return Err(Error::BadValue("name contains a NUL byte".to_owned()));
+    }
     Ok(ListRequest {
         limit: query.limit,
         after: query.cursor.as_deref().map(mark).transpose()?,
@@ -219,7 +217,7 @@ fn request(query: ListQuery) -> Result<ListRequest, Error> {
             })
             .transpose()?,
         content_type: query.content_type.as_deref().map(type_filter).transpose()?,
-        name_prefix: query.name.filter(|name| !name.is_empty()),
+        name_prefix,
         created_after: query.created_after.as_deref().map(instant).transpose()?,
         deleted: query.deleted.unwrap_or_default(),
     })

@@ -15,7 +15,7 @@ use actix_web::{
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -75,11 +75,22 @@ pub(crate) async fn front(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let start = Instant::now();
-    let id = request_id(request.headers());
-    let docs = request.path().starts_with("/docs");
-    let place = in_hand.enter(settings.max_requests);
-    let mut answer = if place.is_some() {
+    let mut line = Line::new(&request);
+    let id = line.id.clone();
+    let (docs, health) = {
+        let path = request.path();
+        (
+            path == "/docs" || path.starts_with("/docs/"),
+            path.starts_with("/health"),
+        )
+    };
+    // Whether the process lives is answered however busy it is.
+    let limit = if health {
+        usize::MAX
+    } else {
+        settings.max_requests
+    };
+    let mut answer = if let Some(_place) = in_hand.enter(limit) {
         let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
         next.call(request)
             .instrument(span)
@@ -99,21 +110,15 @@ pub(crate) async fn front(
     ) {
         answer = answer.into_response(redirect);
     }
-    decorate(answer.headers_mut(), &settings, id.clone());
+    decorate(answer.headers_mut(), &settings, id);
     if docs {
         let policy = HeaderValue::from_static(DOCS_POLICY);
         answer
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    let line = Line::new(answer.request(), answer.status(), id, start);
-    Ok(answer.map_body(|_, body| {
-        BoxBody::new(Logged {
-            body,
-            line,
-            _place: place,
-        })
-    }))
+    line.answered(answer.request(), answer.status());
+    Ok(answer.map_body(|_, body| BoxBody::new(Logged { body, line })))
 }
 
 /// Adds the headers that every answer has; those of the resource itself win.
@@ -149,33 +154,39 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
         })
 }
 
-/// The request's line in the log, written when its answer is through or broken off.
+/// The request's line in the log, written when its answer is through or broken off, or when its caller has left
+/// before there was one (status 0).
 struct Line {
     id: HeaderValue,
-    method: String,
-    path: String,
+    method: Method,
+    route: Option<String>,
     who: &'static str,
-    status: StatusCode,
+    status: u16,
     start: Instant,
     sent: u64,
 }
 
 impl Line {
-    fn new(request: &HttpRequest, status: StatusCode, id: HeaderValue, start: Instant) -> Self {
-        let who = request
-            .extensions()
-            .get::<RecognisedAs>()
-            .map_or("-", |kind| kind.0.as_str());
-        let path = request.match_pattern().unwrap_or_else(|| "-".to_owned());
+    fn new(request: &ServiceRequest) -> Self {
         Self {
-            id,
-            method: request.method().to_string(),
-            path,
-            who,
-            status,
-            start,
+            id: request_id(request.headers()),
+            method: request.method().clone(),
+            route: None,
+            who: "-",
+            status: 0,
+            start: Instant::now(),
             sent: 0,
         }
+    }
+
+    fn answered(&mut self, request: &HttpRequest, status: StatusCode) {
+        let recognised = request
+            .extensions()
+            .get::<RecognisedAs>()
+            .map(|kind| kind.0.as_str());
+        self.who = recognised.unwrap_or("-");
+        self.route = request.match_pattern();
+        self.status = status.as_u16();
     }
 }
 
@@ -184,9 +195,9 @@ impl Drop for Line {
         tracing::info!(
             target: "cloakroom::access",
             id = self.id.to_str().unwrap_or_default(),
-            method = self.method,
-            route = self.path,
-            status = self.status.as_u16(),
+            method = self.method.as_str(),
+            route = self.route.as_deref().unwrap_or("-"),
+            status = self.status,
             principal = self.who,
             bytes = self.sent,
             ms = self.start.elapsed().as_secs_f64() * 1000.0,
@@ -198,7 +209,6 @@ impl Drop for Line {
 struct Logged {
     body: BoxBody,
     line: Line,
-    _place: Option<Place>,
 }
 
 impl MessageBody for Logged {

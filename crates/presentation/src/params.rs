@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Path};
 use cloakroom_application::Error;
-use cloakroom_domain::FileId;
+use cloakroom_domain::{FileId, Visibility};
 use serde::Deserialize;
 
 use crate::error::ApiError;
@@ -67,4 +67,13 @@ impl FromRequest for VersionPath {
                 .ok_or(ApiError::App(Error::NotFound)),
         )
     }
+}
+
+/// Reads a visibility.
+///
+/// # Errors
+/// [`Error::BadValue`] names those that there are.
+pub(crate) fn visibility(text: &str) -> Result<Visibility, Error> {
+    Visibility::parse(text.trim())
+        .ok_or_else(|| Error::BadValue("visibility must be public, account or private".to_owned()))
 }

@@ -1,7 +1,7 @@
 //! Uploading: which protocol a request speaks, and what it may do before its body is read.
 
 pub(crate) mod admission;
-mod body;
+pub(crate) mod body;
 mod form;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use cloakroom_application::{
     App, Authorized, Destination, Error, Idempotency, NewUpload, Started, authorize, begin,
     check_current,
 };
-use cloakroom_domain::{AccountId, Action, ContentType, File, FileName, Sha256Digest, Visibility};
+use cloakroom_domain::{AccountId, Action, ContentType, File, FileName, Sha256Digest};
 use futures_util::StreamExt;
 use serde::Deserialize;
 
@@ -139,6 +139,11 @@ impl<'a> Request<'a> {
                 );
             }
         }
+        if http.headers().contains_key(header::CONTENT_RANGE) {
+            // RFC 9110 §14.5: a stretch must not be taken for the whole.
+            let partial = "a body with Content-Range would replace the whole file";
+            return Err(Error::Malformed(partial.to_owned()).into());
+        }
         admission::check_length(http.headers(), app.limits.max_file_size)?;
         let query = web::Query::<RawQuery>::from_query(http.query_string())
             .map_err(|error| Error::BadValue(error.to_string()))?
@@ -176,11 +181,7 @@ impl<'a> Request<'a> {
         let headers = self.http.headers();
         let name = self.query.filename.clone().or_else(|| {
             let value = headers.get(header::CONTENT_DISPOSITION)?;
-            let parsed = header::ContentDisposition::from_raw(value).ok()?;
-            parsed
-                .get_filename_ext()
-                .map(|ext| String::from_utf8_lossy(&ext.value).into_owned())
-                .or_else(|| parsed.get_filename().map(str::to_owned))
+            filename(&header::ContentDisposition::from_raw(value).ok()?)
         });
         let declared = conditions::text(headers, header::CONTENT_TYPE);
         let declared = declared.as_deref().and_then(ContentType::parse);
@@ -189,7 +190,7 @@ impl<'a> Request<'a> {
                 .query
                 .visibility
                 .as_deref()
-                .map(visibility)
+                .map(params::visibility)
                 .transpose()?,
             metadata: None,
             account: None,
@@ -221,6 +222,11 @@ impl<'a> Request<'a> {
     ) -> Result<Started, ApiError> {
         let headers = self.http.headers();
         let limit = self.app.limits.max_file_size;
+        let idempotency = self.idempotency()?;
+        let judged = match (self.judge(), &idempotency) {
+            (Err(failed), None) => return Err(failed.into()),
+            (judged, _) => judged,
+        };
         let new = NewUpload {
             destination: self.destination(fields)?,
             name,
@@ -228,9 +234,24 @@ impl<'a> Request<'a> {
             // A form is a little longer than its file.
             size: admission::content_length(headers).map(|length| length.min(limit)),
             digest,
-            idempotency: self.idempotency()?,
+            idempotency,
         };
-        Ok(begin(self.app, self.who, new).await?)
+        match (begin(self.app, self.who, new).await?, judged) {
+            // The first use of the key may have made the condition fail: only a use that is not a repetition is judged.
+            (Started::Running(mut upload), Err(failed)) => {
+                upload.give_up().await;
+                Err(failed.into())
+            }
+            (started, _) => Ok(started),
+        }
+    }
+
+    /// Holds the request's conditions against the file that it replaces.
+    fn judge(&self) -> Result<(), Error> {
+        let conditions = conditions::preconditions(self.http.headers());
+        self.target
+            .as_ref()
+            .map_or(Ok(()), |file| check_current(file, &conditions))
     }
 
     fn destination(&self, fields: Fields) -> Result<Destination, ApiError> {
@@ -247,7 +268,6 @@ impl<'a> Request<'a> {
             return Err(Error::BadValue(kept.to_owned()).into());
         }
         let conditions = conditions::preconditions(self.http.headers());
-        check_current(file, &conditions)?;
         Ok(Destination::NewVersion {
             file: Box::new(file.clone()),
             only_if_unchanged: conditions.if_match.is_some()
@@ -278,11 +298,14 @@ impl<'a> Request<'a> {
     }
 }
 
-fn visibility(text: &str) -> Result<Visibility, Error> {
-    Visibility::parse(text.trim())
-        .ok_or_else(|| Error::BadValue("visibility must be public, account or private".to_owned()))
-}
-
 fn account(text: &str) -> Result<AccountId, Error> {
     AccountId::parse(text.trim()).map_err(|error| Error::BadValue(format!("account_id {error}")))
+}
+
+/// The name in a `Content-Disposition`; the extended form (RFC 8187) wins.
+fn filename(disposition: &header::ContentDisposition) -> Option<String> {
+    disposition
+        .get_filename_ext()
+        .map(|extended| String::from_utf8_lossy(&extended.value).into_owned())
+        .or_else(|| disposition.get_filename().map(str::to_owned))
 }

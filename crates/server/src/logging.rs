@@ -2,25 +2,35 @@
 
 use std::io::{IsTerminal, stderr};
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, Logging, Problem};
 
-/// Starts logging.
+/// How many lines may wait for a reader of the log that is slow; more are dropped, and requests go on.
+const WAITING_LINES: usize = 16 * 1024;
+
+/// Starts logging. What is left to write is written when the guard is dropped.
+///
+/// Lines are written by a thread of their own: a reader that stalls must not stall the service.
 ///
 /// # Errors
 /// The filter cannot be read, which reading the configuration would have found.
-pub(crate) fn start(settings: &Logging) -> Result<(), Vec<Problem>> {
+pub(crate) fn start(settings: &Logging) -> Result<WorkerGuard, Vec<Problem>> {
     let directives = directives(&settings.filter);
     let filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|error| vec![Problem::new(&format!("CLOAKROOM_LOG: {error}"))])?;
-    let log = fmt().with_env_filter(filter).with_writer(stderr);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .finish(stderr());
+    let log = fmt().with_env_filter(filter).with_writer(writer);
     match settings.format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
-    Ok(())
+    Ok(guard)
 }
 
 /// A mere level is meant for what we say. The server underneath tells of its threads at `info`, and drivers at the

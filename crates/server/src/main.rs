@@ -44,7 +44,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         return commands::config::run(command, file).map(|()| Outcome::Done);
     }
     let (config, _) = config::load(file)?;
-    logging::start(&config.logging)?;
+    let _log = logging::start(&config.logging)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -83,8 +83,12 @@ impl FileRepository for Gated {
         self.inner.untrash(id).await
     }
 
-    async fn purge(&self, id: &FileId) -> Result<Option<Purged>, RepositoryError> {
-        self.inner.purge(id).await
+    async fn purge(
+        &self,
+        id: &FileId,
+        expected: Option<u64>,
+    ) -> Result<Option<Purged>, RepositoryError> {
+        self.inner.purge(id, expected).await
     }
 
     async fn restore_version(&self, id: &FileId, number: u64) -> Result<File, VersionError> {
@@ -214,7 +218,7 @@ async fn every_local_change_is_seen_at_once() {
     assert!(desk.find().await.unwrap().deleted_at.is_some());
     files.untrash(id).await.unwrap().unwrap();
     assert!(desk.find().await.unwrap().deleted_at.is_none());
-    files.purge(id).await.unwrap().unwrap();
+    files.purge(id, None).await.unwrap().unwrap();
     assert!(desk.find().await.is_none());
 }
 

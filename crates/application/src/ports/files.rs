@@ -211,8 +211,13 @@ pub trait FileRepository: Send + Sync {
     /// Takes a file out of the trash. `None`: it is not there.
     async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError>;
 
-    /// Removes the file's row for good and marks all its stored bodies `deleting`, due now. `None`: no such file.
-    async fn purge(&self, id: &FileId) -> Result<Option<Purged>, RepositoryError>;
+    /// Removes the file's row for good and marks all its stored bodies `deleting`, due now. `None`: no such file, or its
+    /// revision is not the `expected` one any more.
+    async fn purge(
+        &self,
+        id: &FileId,
+        expected: Option<u64>,
+    ) -> Result<Option<Purged>, RepositoryError>;
 
     /// Makes a stored version the current one of a file outside the trash.
     async fn restore_version(&self, id: &FileId, number: u64) -> Result<File, VersionError>;

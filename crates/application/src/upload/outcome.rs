@@ -33,10 +33,11 @@ pub(super) async fn complete(app: &Arc<App>, open: Open, commit: Commit) -> Resu
         }
         Err(error) => error,
     };
-    let swept = matches!(error, CommitError::Lost);
+    let lost_row = matches!(error, CommitError::Lost);
     clean_up_soon(app, version, &location, Duration::ZERO).await;
-    if swept {
-        remove_unlisted(app, &location).await;
+    if lost_row {
+        let (owned, location) = (Arc::clone(app), location.clone());
+        soon(app, async move { remove_object(&owned, &location).await }).await;
     }
     Err(match error {
         CommitError::Lost => lost(),
@@ -46,23 +47,17 @@ pub(super) async fn complete(app: &Arc<App>, open: Open, commit: Commit) -> Resu
     })
 }
 
-/// The sweeper may have removed the row before the object appeared: then no row would ever lead to it.
-async fn remove_unlisted(app: &App, location: &Location) {
-    match (app.ledger.at(location).await, app.stores.at(location)) {
-        (Ok(None), Ok(store)) => {
-            for answer in store
-                .delete(&location.bucket, std::slice::from_ref(&location.key))
-                .await
-            {
-                if let Err(error) = answer {
-                    tracing::error!(%error, "an object without a row could not be removed");
-                }
-            }
-        }
-        (Err(error), _) => {
-            tracing::warn!(%error, "an upload that was swept could not be looked up");
-        }
-        _ => {}
+/// Removes the object of a row that went to the sweeper: it may have looked before the object appeared, and no row
+/// can come to refer to this key any more.
+async fn remove_object(app: &App, location: &Location) {
+    let Ok(store) = app.stores.at(location) else {
+        return;
+    };
+    let answers = store
+        .delete(&location.bucket, std::slice::from_ref(&location.key))
+        .await;
+    for error in answers.into_iter().filter_map(Result::err) {
+        tracing::error!(%error, "an object without a row could not be removed");
     }
 }
 

@@ -150,10 +150,18 @@ impl FileRepository for Database {
         self.change(UNTRASH, args![id.as_str()]).await
     }
 
-    async fn purge(&self, id: &FileId) -> Result<Option<Purged>, RepositoryError> {
+    async fn purge(
+        &self,
+        id: &FileId,
+        expected: Option<u64>,
+    ) -> Result<Option<Purged>, RepositoryError> {
         let mut session = self.transaction().await?;
         let file: Option<FileRow> = session.optional(LOCK, args![id.as_str()]).await?;
-        if file.is_none() {
+        let as_expected = |file: &FileRow| {
+            expected
+                .is_none_or(|expected| u64::try_from(file.revision).is_ok_and(|r| r == expected))
+        };
+        if !file.as_ref().is_some_and(as_expected) {
             return session.leave(Ok(None)).await;
         }
         let doomed: Vec<(String,)> = session.all(DOOM_ALL, args![id.as_str()]).await?;

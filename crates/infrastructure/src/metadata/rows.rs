@@ -55,7 +55,7 @@ pub(super) struct FileRow {
     pub(super) current_version_id: String,
     pub(super) last_number: i64,
     current_since: i64,
-    revision: i64,
+    pub(super) revision: i64,
     created_at: i64,
     updated_at: i64,
     pub(super) deleted_at: Option<i64>,

@@ -227,9 +227,10 @@ impl Session {
         args: Vec<Arg>,
     ) -> Result<u64, RepositoryError> {
         let statement = statement.into();
+        let kept = statement.is_kept();
         let answer = on!(&mut self.link, |lease, text| match ready(lease, args) {
             Ok((connection, arguments)) => {
-                let query = sqlx::query_with(statement.text(text), arguments);
+                let query = sqlx::query_with(statement.text(text), arguments).persistent(kept);
                 let done = query.execute(connection);
                 in_time(self.deadline, async {
                     done.await.map(|done| done.rows_affected())

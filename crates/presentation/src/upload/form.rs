@@ -11,7 +11,7 @@ use super::{
     Request, body,
     body::{Inbound, Whole},
 };
-use crate::{conditions, error::ApiError};
+use crate::{conditions, error::ApiError, params};
 
 const MAX_PARTS: usize = 32;
 const MAX_PART_HEADERS: usize = 16 * 1024;
@@ -104,13 +104,10 @@ async fn begin(
     fields: Fields,
     field: &mut Part,
 ) -> Result<Started, ApiError> {
-    let disposition = field.get_ref().content_disposition();
-    let name = disposition.and_then(|value| {
-        value
-            .get_filename_ext()
-            .map(|ext| String::from_utf8_lossy(&ext.value).into_owned())
-            .or_else(|| value.get_filename().map(str::to_owned))
-    });
+    let name = field
+        .get_ref()
+        .content_disposition()
+        .and_then(super::filename);
     let declared = field
         .get_ref()
         .headers()
@@ -159,7 +156,7 @@ async fn read_field(name: &str, field: &mut Part, fields: &mut Fields) -> Result
     match name {
         "visibility" => {
             let text = text(field, name, 64).await?;
-            fields.visibility = Some(super::visibility(&text)?);
+            fields.visibility = Some(params::visibility(&text)?);
         }
         "metadata" => {
             let text = text(field, name, Metadata::MAX_BYTES).await?;

@@ -106,11 +106,17 @@ impl FileRepository for MemoryDatabase {
         state.file(id)
     }
 
-    async fn purge(&self, id: &FileId) -> Result<Option<Purged>, RepositoryError> {
+    async fn purge(
+        &self,
+        id: &FileId,
+        expected: Option<u64>,
+    ) -> Result<Option<Purged>, RepositoryError> {
         let mut state = self.state();
-        if state.files.remove(id).is_none() {
+        let matches = |row: &FileRow| expected.is_none_or(|expected| row.revision == expected);
+        if !state.files.get(id).is_some_and(matches) {
             return Ok(None);
         }
+        state.files.remove(id);
         let versions: Vec<_> = state
             .versions
             .iter()

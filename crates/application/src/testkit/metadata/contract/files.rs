@@ -189,13 +189,26 @@ pub async fn a_purge_dooms_every_body_at_once(fixture: &dyn Fixture) {
     desk.files.delete_version(&upload.id, 1, hour).await.must();
     let (running, _) = desk.pending(&upload).await;
 
-    let mut purged = desk.files.purge(&upload.id).await.must().must().versions;
+    assert!(
+        desk.files
+            .purge(&upload.id, Some(u64::MAX >> 1))
+            .await
+            .must()
+            .is_none()
+    );
+    let mut purged = desk
+        .files
+        .purge(&upload.id, None)
+        .await
+        .must()
+        .must()
+        .versions;
     purged.sort_unstable();
     bodies.sort_unstable();
     assert_eq!(purged, bodies);
     assert!(desk.files.find(&upload.id).await.must().is_none());
     assert!(desk.files.version(&upload.id, 2).await.must().is_none());
-    assert!(desk.files.purge(&upload.id).await.must().is_none());
+    assert!(desk.files.purge(&upload.id, None).await.must().is_none());
 
     let mut due: Vec<_> = desk.ledger.due(99).await.must();
     due.sort_unstable_by_key(|doomed| doomed.version);
@@ -213,7 +226,7 @@ pub async fn a_purge_and_a_commit_at_once_leave_no_body_without_a_file(fixture: 
         desk.put(&upload).await;
         let (version, _) = desk.pending(&upload).await;
         let commit = desk.commit_version(version, &upload, None);
-        let (committed, purged) = join(commit, desk.files.purge(&upload.id)).await;
+        let (committed, purged) = join(commit, desk.files.purge(&upload.id, None)).await;
         let purged = purged.must().must();
         match committed {
             Ok(_) => assert!(purged.versions.contains(&version)),

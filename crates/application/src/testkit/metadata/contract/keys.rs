@@ -32,7 +32,7 @@ pub async fn the_same_key_gives_the_same_answer_again(fixture: &dyn Fixture) {
         ..FileChanges::default()
     };
     desk.files.update(&made.id, 1, changes).await.must().must();
-    desk.files.purge(&made.id).await.must().must();
+    desk.files.purge(&made.id, None).await.must().must();
     let Begun::Replay(replay) = desk.ask(&again).await else {
         panic!("not a replay");
     };

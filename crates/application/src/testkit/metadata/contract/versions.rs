@@ -133,7 +133,7 @@ pub async fn a_file_in_the_trash_or_purged_takes_no_version(fixture: &dyn Fixtur
     desk.files.trash(&upload.id, 1).await.must().must();
     let refused = desk.commit_version(version, &upload, None).await;
     assert!(matches!(refused, Err(CommitError::FileGone)), "{refused:?}");
-    desk.files.purge(&upload.id).await.must().must();
+    desk.files.purge(&upload.id, None).await.must().must();
     let refused = desk.commit_version(version, &upload, None).await;
     assert!(matches!(refused, Err(CommitError::FileGone)), "{refused:?}");
     assert!(desk.ledger.renew(version).await.must());
