@@ -291,21 +291,36 @@ fn parent_of(pid: u32) -> Option<u32> {
     (!ended).then_some(parent)
 }
 
-/// Stops a tree until a look at it finds nobody new, and answers who is in it.
+/// Stops a tree until a look at it finds nobody new, and answers who is in it, once all of them stand still.
+///
+/// The signal only asks: on a busy machine a thread may run on for a tenth of a second.
 fn freeze(root: u32) -> Vec<u32> {
-    let mut stopped = HashSet::new();
+    let (begun, mut asked) = (Instant::now(), HashSet::new());
     loop {
         let tree = tree(root);
-        let before = stopped.len();
+        let before = asked.len();
         for pid in &tree {
-            if stopped.insert(*pid) {
+            if asked.insert(*pid) {
                 send(*pid, Signal::STOP);
             }
         }
-        if stopped.len() == before {
+        let settled = asked.len() == before && tree.iter().all(|pid| stands_still(*pid));
+        // A thread that waits for a disk stops when that has answered, and does nothing before.
+        if settled || begun.elapsed() > Duration::from_secs(5) {
             return tree;
         }
+        thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether each thread of the process has stopped or ended.
+fn stands_still(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        !state.starts_with(['R', 'S', 'D'])
+    })
 }
 
 /// Sends a signal to a process, which may have ended meanwhile.

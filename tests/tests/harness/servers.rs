@@ -1,6 +1,6 @@
 //! Servers of a test's own.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use aws_sdk_s3::primitives::ByteStream;
 use cloakroom_tests::{
@@ -77,14 +77,40 @@ async fn a_dropped_process_takes_its_children_along() {
         .args(["-c", "sleep 1000 & setsid sleep 1000 & wait"])
         .spawn(&folder.path().join("log"));
     let shell = process.id();
-    eventually("two children", SECOND, async || tree(shell).len() == 3).await;
+    eventually("two children", 5 * SECOND, async || tree(shell).len() == 3).await;
     let all = tree(shell);
     drop(process);
     let gone = async || {
         let runs = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/exe")).exists();
         !all.iter().any(runs)
     };
-    eventually("all are gone", SECOND, gone).await;
+    eventually("all are gone", 5 * SECOND, gone).await;
+}
+
+#[tokio::test]
+async fn whoever_is_frozen_does_nothing_more_from_then_on() {
+    let folder = temporary_folder();
+    let process = Launch::new("sh")
+        .args([
+            "-c",
+            "count() { while :; do echo >> $1; done; }; count a & count b",
+        ])
+        .folder(folder.path())
+        .spawn(&folder.path().join("log"));
+    let sizes =
+        || ["a", "b"].map(|file| fs::metadata(folder.path().join(file)).map_or(0, |m| m.len()));
+    eventually("both count", 5 * SECOND, async || {
+        sizes().iter().all(|s| *s > 0)
+    })
+    .await;
+    for _ in 0..10 {
+        process.pause();
+        let then = sizes();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(sizes(), then);
+        process.resume();
+        eventually("both count on", 5 * SECOND, async || sizes() != then).await;
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Nginx {
         let configuration = format!(
             "daemon off;\nworker_processes 1;\npid {place}/pid;\nerror_log {place}/errors;\n\
              events {{ worker_connections 1024; }}\n\
-             http {{\n{temporary}  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  keepalive_requests 100000000;\n\
+             http {{\n{temporary}  access_log off;\n  sendfile on;\n  keepalive_requests 100000000;\n\
              \x20 default_type application/octet-stream;\n\
              \x20 server {{ listen 127.0.0.1:{port}; root {place}/files; }}\n}}\n"
         );

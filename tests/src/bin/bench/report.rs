@@ -53,8 +53,8 @@ pub(crate) fn document(rows: &[Row], options: &Options) -> String {
 const HOW: &str = "## How\n\n\
 **Downloads.** The service with one worker (`CLOAKROOM_WORKERS=1`) on core 0 (`taskset`), metadata in PostgreSQL, \
 bytes in a folder, every header and the checksum on; each request carries the owner's token. nginx with one worker on \
-the same core serves a file with the same bytes: `sendfile on`, `tcp_nopush on`, `access_log off`, no \
-`open_file_cache`. The load is `wrk --threads=1 --connections=N` on core 1; ranges begin at random places.\n\n\
+the same core serves a file with the same bytes: `sendfile on`, `access_log off`, no \
+`open_file_cache`, no `tcp_nopush` (with it, ranges wait for delayed acknowledgements). The load is `wrk --threads=1 --connections=N` on core 1; ranges begin at random places.\n\n\
 **POST 100 MiB form** on all cores, hashed and flushed, against `dd bs=1M conv=fsync` from a file in the page cache to the \
 same file system. Each upload is purged again, outside of the time that counts.\n\n\
 **POST 10 KiB** raw by 16 clients, metadata in PostgreSQL with `fsync` on, bytes in a folder. Against: the time that \
