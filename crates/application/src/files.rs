@@ -1,5 +1,7 @@
 //! Files as things: their data, the list, the trash.
 
+use std::time::Duration;
+
 use cloakroom_domain::{
     EntityTags, File, FileId, FileName, Metadata, Preconditions, Principal, PrincipalKind,
     Timestamp, UserId, Validators, Verdict, Visibility,
@@ -12,7 +14,9 @@ use crate::{
     sweep,
 };
 
-const UPDATE_ATTEMPTS: u32 = 5;
+/// How often a change without a condition is tried when others keep changing the row, and how much longer each wait is.
+const UPDATE_ATTEMPTS: u32 = 20;
+const STEP_BACK: Duration = Duration::from_millis(3);
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 1000;
 
@@ -38,7 +42,8 @@ pub async fn update(
     if_match: Option<&EntityTags>,
     change: &Change,
 ) -> Result<File, Error> {
-    for _ in 0..UPDATE_ATTEMPTS {
+    for attempt in 0..UPDATE_ATTEMPTS {
+        step_back(attempt).await;
         let now = app.files.find_fresh(&file.id).await?;
         let now = now
             .filter(|file| file.deleted_at.is_none())
@@ -58,6 +63,13 @@ pub async fn update(
         }
     }
     Err(Error::Conflict("the file is being changed by others"))
+}
+
+/// Lets the others go first, the longer the more often they came between.
+async fn step_back(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep(STEP_BACK * attempt).await;
+    }
 }
 
 fn check_row(file: &File, if_match: Option<&EntityTags>) -> Result<(), Error> {
@@ -117,7 +129,8 @@ pub async fn trash(
     file: &Authorized<File>,
     conditions: &Preconditions,
 ) -> Result<(), Error> {
-    for _ in 0..UPDATE_ATTEMPTS {
+    for attempt in 0..UPDATE_ATTEMPTS {
+        step_back(attempt).await;
         let now = app.files.find_fresh(&file.id).await?;
         let now = now
             .filter(|file| file.deleted_at.is_none())
@@ -184,7 +197,8 @@ async fn purge_row(
     file: &Authorized<File>,
     conditions: &Preconditions,
 ) -> Result<Purged, Error> {
-    for _ in 0..UPDATE_ATTEMPTS {
+    for attempt in 0..UPDATE_ATTEMPTS {
+        step_back(attempt).await;
         let now = app
             .files
             .find_fresh(&file.id)

@@ -29,6 +29,12 @@ impl FileName {
         Self(name.into_boxed_str())
     }
 
+    /// A beginning of names, composed as they are (NFC).
+    #[must_use]
+    pub fn prefix(raw: &str) -> String {
+        raw.nfc().collect()
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

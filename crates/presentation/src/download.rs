@@ -143,10 +143,15 @@ async fn partial(
         answer.insert_header((header::CONTENT_RANGE, stretch));
         return Ok(send(answer, payload, range.len()));
     }
+    let [first, ..] = ranges else {
+        return Err(ApiError::Unsatisfiable(size));
+    };
+    // What cannot be read at all is told by a status.
+    let opened = open(app, &selected, Some(*first)).await?;
     let parts = Parts::new(ranges, size, selected.version().content_type.served());
     answer.insert_header((header::CONTENT_TYPE, parts.content_type()));
     let length = parts.len();
-    let stream = parts.stream(Arc::clone(app), selected);
+    let stream = parts.stream(Arc::clone(app), selected, opened);
     Ok(answer.body(SizedStream::new(length, stream.boxed_local())))
 }
 
@@ -178,7 +183,13 @@ fn validators(answer: &mut HttpResponseBuilder, selected: &Selected, settings: &
             header::LAST_MODIFIED,
             dates::http_date(validators.last_modified),
         ))
-        .insert_header((header::CACHE_CONTROL, cache));
+        .insert_header((header::CACHE_CONTROL, cache))
+        // A cache takes over the headers of a 304, so these must not be weaker there.
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'",
+        ))
+        .insert_header((CORP, settings.resource_policy.as_str()));
 }
 
 fn describe(
@@ -201,12 +212,7 @@ fn describe(
         .insert_header((
             header::CONTENT_DISPOSITION,
             content_disposition(disposition, &selected.file().name),
-        ))
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
-            "sandbox; default-src 'none'",
-        ))
-        .insert_header((CORP, settings.resource_policy.as_str()));
+        ));
     if let Some(digest) = version.sha256 {
         answer.insert_header((REPR_DIGEST, format!("sha-256=:{}:", digest.base64())));
     }

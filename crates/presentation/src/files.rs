@@ -203,7 +203,10 @@ fn request(query: ListQuery) -> Result<ListRequest, Error> {
     if query.topic.is_some() {
         return Err(Error::BadValue("topics are not available".to_owned()));
     }
-    let name_prefix = query.name.filter(|name| !name.is_empty());
+    let name_prefix = query
+        .name
+        .filter(|name| !name.is_empty())
+        .map(|name| FileName::prefix(&name));
     if name_prefix.as_ref().is_some_and(|name| name.contains('\0')) {
         return Err(Error::BadValue("name contains a NUL byte".to_owned()));
     }

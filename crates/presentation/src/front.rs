@@ -1,7 +1,9 @@
 //! What every request passes first: an id, a place among those in hand, headers, a line in the log.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +15,8 @@ use std::{
 use actix_web::{
     Error, HttpMessage, HttpRequest, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -22,6 +25,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use futures_util::Stream;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -72,7 +76,7 @@ impl Drop for Place {
 pub(crate) async fn front(
     settings: web::Data<Settings>,
     in_hand: web::Data<InHand>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut line = Line::new(&request);
@@ -84,6 +88,7 @@ pub(crate) async fn front(
             path.starts_with("/health"),
         )
     };
+    let unread = Unread::of(&mut request);
     // Whether the process lives is answered however busy it is.
     let limit = if health {
         usize::MAX
@@ -118,7 +123,13 @@ pub(crate) async fn front(
             .insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     line.answered(answer.request(), answer.status());
-    Ok(answer.map_body(|_, body| BoxBody::new(Logged { body, line })))
+    Ok(answer.map_body(|_, body| {
+        BoxBody::new(Logged {
+            body,
+            line,
+            _unread: unread,
+        })
+    }))
 }
 
 /// Adds the headers that every answer has; those of the resource itself win.
@@ -209,6 +220,36 @@ impl Drop for Line {
 struct Logged {
     body: BoxBody,
     line: Line,
+    _unread: Option<Unread>,
+}
+
+/// A request's body, kept until the answer is through.
+///
+/// The server reads what is left of a body that everybody has dropped, to its end, however long that is. While
+/// somebody still has it, it reads on for the time of a lingering close only.
+#[derive(Clone)]
+struct Unread(Rc<RefCell<Payload>>);
+
+impl Unread {
+    fn of(request: &mut ServiceRequest) -> Option<Self> {
+        let payload = request.take_payload();
+        if matches!(payload, Payload::None) {
+            return None;
+        }
+        let kept = Self(Rc::new(RefCell::new(payload)));
+        request.set_payload(Payload::Stream {
+            payload: Box::pin(kept.clone()),
+        });
+        Some(kept)
+    }
+}
+
+impl Stream for Unread {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
 }
 
 impl MessageBody for Logged {

@@ -29,7 +29,7 @@ use crate::{
 /// A head that takes longer is not waited for.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection whose request was refused is read on, so that the client sees the answer.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const BACKLOG: u32 = 2048;
 
@@ -90,8 +90,6 @@ pub async fn serve(
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(LINGER)
-            // Who has closed does not wait for an answer: the work for it ends.
-            .h1_allow_half_closed(false)
             .tcp_nodelay(true)
             .expect(fn_service(move |request: Request| {
                 may_continue(expect_app.clone(), expect_settings.clone(), request)

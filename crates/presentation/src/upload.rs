@@ -277,10 +277,14 @@ impl<'a> Request<'a> {
     }
 
     fn idempotency(&self) -> Result<Option<Idempotency>, ApiError> {
-        let Some(key) = conditions::text(self.http.headers(), IDEMPOTENCY_KEY) else {
+        let Some(value) = self.http.headers().get(IDEMPOTENCY_KEY) else {
             return Ok(None);
         };
-        if key.is_empty() || key.len() > MAX_KEY || key.contains('\0') {
+        // Two keys must never look the same, so bytes that are no text are refused rather than replaced.
+        let key = std::str::from_utf8(value.as_bytes())
+            .unwrap_or_default()
+            .to_owned();
+        if key.is_empty() || key.len() > MAX_KEY {
             return Err(
                 Error::BadValue(format!("Idempotency-Key must have 1 to {MAX_KEY} bytes")).into(),
             );

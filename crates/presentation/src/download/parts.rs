@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cloakroom_application::{App, Selected, open, ports::StoreError};
+use cloakroom_application::{
+    App, Selected, open,
+    ports::{Payload, StoreError},
+};
 use cloakroom_domain::ByteRange;
 use futures_util::{Stream, StreamExt, stream};
 use uuid::Uuid;
@@ -50,22 +53,28 @@ impl Parts {
         parts + self.tail.len() as u64
     }
 
-    /// Reads one range after the other, each when its turn comes.
+    /// Reads one range after the other, each when its turn comes. The first is open already.
     pub(crate) fn stream(
         self,
         app: Arc<App>,
         selected: Selected,
+        first: Payload,
     ) -> impl Stream<Item = Result<Bytes, StoreError>> {
         let selected = Arc::new(selected);
+        let mut first = Some(first);
         let parts = stream::iter(self.heads).flat_map(move |(head, range)| {
-            let (app, selected) = (Arc::clone(&app), Arc::clone(&selected));
+            let (app, selected, opened) = (Arc::clone(&app), Arc::clone(&selected), first.take());
             let body = stream::once(async move {
-                match open(&app, &selected, Some(range)).await {
-                    Ok(payload) => into_stream(payload),
-                    Err(error) => {
+                let payload = match opened {
+                    Some(payload) => Ok(payload),
+                    None => open(&app, &selected, Some(range)).await,
+                };
+                payload.map_or_else(
+                    |error| {
                         stream::once(async move { Err(StoreError::Broken(error.into())) }).boxed()
-                    }
-                }
+                    },
+                    into_stream,
+                )
             });
             stream::once(async move { Ok(head) }).chain(body.flatten())
         });

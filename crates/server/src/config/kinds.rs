@@ -10,7 +10,7 @@ use cloakroom_domain::Bucket;
 
 use self::readers::{
     MIB, buffer, duration, is_bucket_name, is_default_secret, mount, number, size, web_address,
-    without_password,
+    without_password, without_userinfo,
 };
 use super::secret::{MASK, Secret};
 
@@ -23,12 +23,14 @@ pub(crate) enum Masking {
     Secret,
     /// An address, without its password.
     Password,
+    /// An address that must have no user and no password; if it has, they are not repeated.
+    Userinfo,
 }
 
 impl Masking {
     /// Whether the value may come from a file of its own, by the name of the setting with `_FILE` at its end.
     pub(crate) const fn is_secret(self) -> bool {
-        !matches!(self, Self::Plain)
+        !matches!(self, Self::Plain | Self::Userinfo)
     }
 
     /// The value as it may be shown.
@@ -37,6 +39,7 @@ impl Masking {
             Self::Plain => text.to_owned(),
             Self::Secret => MASK.to_owned(),
             Self::Password => without_password(text),
+            Self::Userinfo => without_userinfo(text),
         }
     }
 }
@@ -83,7 +86,8 @@ pub(crate) const WEB_ADDRESS: Kind<String> = Kind::new(
     "URL",
     "an http:// or https:// address without user, query and fragment, such as https://example.com",
     web_address,
-);
+)
+.masked(Masking::Userinfo);
 
 pub(crate) const MOUNT: Kind<String> = Kind::new(
     "path",

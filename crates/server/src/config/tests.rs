@@ -220,6 +220,15 @@ fn every_default_and_example_is_of_its_kind() {
 }
 
 #[test]
+fn a_user_and_a_password_in_an_address_that_takes_none_are_not_repeated() {
+    for name in ["CLOAKROOM_S3_ENDPOINT", "CLOAKROOM_PUBLIC_URL"] {
+        let told = refusal(&[(name, "http://canary-user:canary-word@host")], "");
+        assert!(told.contains(name) && told.contains("@host"), "{told}");
+        assert!(!told.contains("canary"), "{told}");
+    }
+}
+
+#[test]
 fn no_secret_prints() {
     let pairs = [
         ("CLOAKROOM_ADMIN_TOKEN", "canary-1-xxx"),

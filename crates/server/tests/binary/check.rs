@@ -23,7 +23,7 @@ async fn fsck_finds_what_is_missing_orphaned_or_changed_and_says_so_by_its_exit_
         std::os::unix::fs::PermissionsExt::from_mode(0o600),
     )
     .unwrap();
-    fs::write(&objects[0], "other").unwrap();
+    fs::write(&objects[0], "wrong").unwrap();
     assert_eq!(place.run(&["fsck"]).code, Some(0));
     let said = place.run(&["fsck", "--verify", "--json"]);
     assert_eq!(said.code, Some(1), "{said:?}");

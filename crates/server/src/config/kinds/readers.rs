@@ -115,6 +115,15 @@ pub(super) fn is_default_secret(text: &str) -> bool {
         || text.bytes().all(|b| Some(b) == text.bytes().next())
 }
 
+/// An address without whatever stands before its host.
+pub(super) fn without_userinfo(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}"),
+        None => text.to_owned(),
+    }
+}
+
 /// An address with its password masked; nothing of one that cannot be read.
 pub(super) fn without_password(text: &str) -> String {
     if text.starts_with("sqlite://") {
