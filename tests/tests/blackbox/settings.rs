@@ -112,3 +112,32 @@ async fn a_stretch_of_a_body_is_not_taken_for_the_whole() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn keys_that_are_no_text_are_refused_and_anonymous_reads_may_expect_100_continue() {
+    let stand = Stand::simple().await;
+    let api = stand.user();
+    let key = reqwest::header::HeaderValue::from_bytes(b"k\xe9").unwrap();
+    let odd = api.post("/files").header("Idempotency-Key", key).body("x");
+    refused(odd.send().await.unwrap(), 422, "VAL_001").await;
+    let made = api
+        .post("/files?visibility=public")
+        .body("x")
+        .send()
+        .await
+        .unwrap();
+    let path = format!("/files/{}", id(&expect(made, StatusCode::CREATED).await));
+    let expecting = api.with(None).get(&path).header("Expect", "100-continue");
+    assert_eq!(expecting.send().await.unwrap().status(), StatusCode::OK);
+    let unchanged = api
+        .get(&path)
+        .header("If-None-Match", "*")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(
+        header(&unchanged, "content-security-policy"),
+        "sandbox; default-src 'none'"
+    );
+}

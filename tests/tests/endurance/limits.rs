@@ -120,6 +120,23 @@ async fn five_hundred_clients_at_a_byte_a_second_do_not_hold_up_a_fresh_get() {
     stand.assert_consistent().await;
 }
 
+/// Sends eight bytes a second until the service has enough of it; its answer.
+async fn trickled(mut body: TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let (mut reading, mut writing) = body.split();
+    let trickle = async {
+        while writing.write_all(b"xxxx").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(Duration::from_secs(60), reading.read_to_end(&mut answer)) => {}
+        () = trickle => {}
+    }
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_slower_than_10_s_and_a_body_below_1_kib_a_second_for_30_s_are_closed() {
     let _turn = crate::alone().await;
@@ -130,6 +147,13 @@ async fn a_head_slower_than_10_s_and_a_body_below_1_kib_a_second_for_30_s_are_cl
         .unwrap();
     let mut body = TcpStream::connect(stand.address()).await.unwrap();
     body.write_all(stand.head("POST", "/files", "", 100_000).as_bytes())
+        .await
+        .unwrap();
+    let file = stand.user().stored("a.txt", "x").await;
+    let info = format!("/files/{}/info", id(&file));
+    let mut silent = TcpStream::connect(stand.address()).await.unwrap();
+    silent
+        .write_all(stand.head("PATCH", &info, "", 9).as_bytes())
         .await
         .unwrap();
     let mut answer = Vec::new();
@@ -143,20 +167,7 @@ async fn a_head_slower_than_10_s_and_a_body_below_1_kib_a_second_for_30_s_are_cl
         "{:?}",
         start.elapsed()
     );
-    let mut answer = Vec::new();
-    let (mut reading, mut writing) = body.split();
-    let trickle = async {
-        loop {
-            if writing.write_all(b"xxxx").await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::select! {
-        _ = tokio::time::timeout(Duration::from_secs(60), reading.read_to_end(&mut answer)) => {}
-        () = trickle => {}
-    }
+    let answer = trickled(body).await;
     let took = start.elapsed();
     assert!(
         answer.starts_with(b"HTTP/1.1 400")
@@ -165,8 +176,51 @@ async fn a_head_slower_than_10_s_and_a_body_below_1_kib_a_second_for_30_s_are_cl
         "{took:?}: {}",
         String::from_utf8_lossy(&answer)
     );
+    let mut answer = Vec::new();
+    let closing = silent.read_to_end(&mut answer);
+    tokio::time::timeout(Duration::from_secs(20), closing)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 400"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     stand.settle().await;
-    stand.assert_nothing_left().await;
+    assert_eq!(stand.objects().await, 1);
+    stand.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_nobody_asked_for_are_refused_at_once_and_not_read_for_long() {
+    let _turn = crate::alone().await;
+    let stand = Stand::with(&[("CLOAKROOM_MAX_REQUESTS", "2")]).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(stand.address()).await.unwrap();
+        let head = b"PATCH /files/x/info HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let mut first = [0; 12];
+        let reading = stream.read_exact(&mut first);
+        tokio::time::timeout(Duration::from_secs(2), reading)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&first, b"HTTP/1.1 401");
+        held.push(stream);
+    }
+    let mut endless = TcpStream::connect(stand.address()).await.unwrap();
+    let head = b"POST /files HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    endless.write_all(head).await.unwrap();
+    let start = Instant::now();
+    let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
+    while endless.write_all(&chunk).await.is_ok() {
+        assert!(
+            start.elapsed() < Duration::from_secs(8),
+            "still read after 8 s"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,6 +301,12 @@ async fn more_requests_than_allowed_are_told_to_come_back_at_once() {
     assert!(start.elapsed() < Duration::from_millis(500));
     assert!(answer.headers().contains_key("retry-after"));
     refused(answer, 503, "INFRA_001").await;
+    let live = api.get("/health/live").send().await.unwrap();
+    assert_eq!(
+        live.status(),
+        StatusCode::OK,
+        "liveness is answered however busy it is"
+    );
     drop(held);
     stand.settle().await;
     expect(api.get("/files").send().await.unwrap(), StatusCode::OK).await;
