@@ -96,7 +96,14 @@ async fn remove_bucket(
     let Some(first) = bodies.first() else {
         return Ok((0, Vec::new(), None));
     };
-    let store = app.stores.at(&first.location)?;
+    let store = match app.stores.at(&first.location) {
+        Ok(store) => store,
+        // A store that this process has not opened: another replica may have.
+        Err(error) => {
+            let all = bodies.iter().map(|body| body.version).collect();
+            return Ok((0, all, Some(StoreError::Unavailable(error.into()))));
+        }
+    };
     let keys: Vec<ObjectKey> = bodies
         .iter()
         .map(|body| body.location.key.clone())
