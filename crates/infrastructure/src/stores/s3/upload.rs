@@ -160,6 +160,8 @@ impl Work {
         self.parts.shutdown().await;
         match self.opening.await {
             Ok(id) => self.target.abort(&id).await,
+            // One may have been opened whose id nobody heard.
+            Err(error) if matches!(*error, StoreError::Unavailable(_)) => Err(again(&error)),
             Err(_) => Ok(()),
         }
     }
