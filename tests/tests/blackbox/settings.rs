@@ -2,6 +2,7 @@
 
 use cloakroom_tests::{
     client::{expect, header, id, refused},
+    service::Setup,
     stand::Stand,
 };
 use reqwest::{Method, StatusCode};
@@ -140,4 +141,34 @@ async fn keys_that_are_no_text_are_refused_and_anonymous_reads_may_expect_100_co
         header(&unchanged, "content-security-policy"),
         "sandbox; default-src 'none'"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_first_uploads_at_once_make_an_accounts_bucket_on_demand() {
+    let prefix = format!("each-{}", hex::encode(rand::random::<[u8; 4]>()));
+    let settings = [
+        ("CLOAKROOM_S3_BUCKET", ""),
+        ("CLOAKROOM_S3_BUCKET_PREFIX", prefix.as_str()),
+    ];
+    let stand = Stand::start_with(Setup::PostgresGarage, &settings).await;
+    let admin = stand.admin();
+    let upload = |n: u32| {
+        admin
+            .post("/files?account_id=1688")
+            .body(format!("body {n}"))
+            .send()
+    };
+    for (n, answer) in futures_util::future::join_all((0..12).map(upload))
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        let file = expect(answer.unwrap(), StatusCode::CREATED).await;
+        assert_eq!(
+            admin.bytes(&format!("/files/{}", id(&file))).await,
+            format!("body {n}").as_bytes()
+        );
+    }
+    let checked = stand.run(&["fsck", "--verify"]).await;
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
 }
