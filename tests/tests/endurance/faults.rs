@@ -36,7 +36,7 @@ async fn live_within_50_ms(api: &Client) {
     )
     .await;
     assert!(
-        start.elapsed() < Duration::from_millis(200),
+        start.elapsed() < Duration::from_millis(50),
         "{:?}",
         start.elapsed()
     );
@@ -67,7 +67,7 @@ async fn uploads_through(stand: &Stand, fault: impl AsyncFnOnce()) -> Vec<String
             let request = api
                 .post(&format!("/files?filename={n}"))
                 .body(sample(300_000, n));
-            tokio::spawn(async move { within(15, request).await })
+            tokio::spawn(async move { within(10, request).await })
         })
         .collect();
     fault().await;
@@ -132,14 +132,14 @@ async fn a_store_frozen_stopped_and_restarted_is_503_in_10_s_and_nothing_is_left
     let kept = api.stored("kept.txt", "kept").await;
     let path = format!("/files/{}", id(&kept));
     let mut stored = uploads_through(&stand, async || stand.store().pause()).await;
-    refused(within(11, api.get(&path)).await, 503, "STORAGE_003").await;
+    refused(within(10, api.get(&path)).await, 503, "STORAGE_003").await;
     refused(
-        within(11, api.post("/files").body("x")).await,
+        within(10, api.post("/files").body("x")).await,
         503,
         "STORAGE_002",
     )
     .await;
-    let large = within(20, api.post("/files").body(sample(20_000_000, 1))).await;
+    let large = within(10, api.post("/files").body(sample(20_000_000, 1))).await;
     refused(large, 503, "STORAGE_002").await;
     live_within_50_ms(&api).await;
     expect(
@@ -151,9 +151,9 @@ async fn a_store_frozen_stopped_and_restarted_is_503_in_10_s_and_nothing_is_left
     back_within_5_s(&api).await;
 
     stand.store_mut().kill();
-    refused(within(11, api.get(&path)).await, 503, "STORAGE_003").await;
+    refused(within(10, api.get(&path)).await, 503, "STORAGE_003").await;
     refused(
-        within(11, api.post("/files").body("x")).await,
+        within(10, api.post("/files").body("x")).await,
         503,
         "STORAGE_002",
     )
