@@ -23,6 +23,7 @@ mkdir -p "$cache"
 
 has() { command -v "$1" >/dev/null; }
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb; }
+has_nginx() { has nginx || [[ -x /usr/sbin/nginx ]]; }
 has_node() { has node && (($(node --version | sed 's/^v\([0-9]*\).*/\1/') >= 18)); }
 
 # The folder that a tool is kept in.
@@ -75,9 +76,11 @@ wanted_packages() {
     if [[ $purpose == test ]]; then
         has chromium || echo chromium
         has_node || echo nodejs
+        has redis-server || echo redis-server
+        has_nginx || echo nginx
     fi
     if [[ $purpose == bench ]]; then
-        has nginx || [[ -x /usr/sbin/nginx ]] || echo nginx
+        has_nginx || echo nginx
         has wrk || echo wrk
     fi
     [[ $missing != *" garage "* ]] || has pkg-config || echo pkg-config

@@ -1,8 +1,9 @@
-//! Real PostgreSQL, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
+//! Real PostgreSQL, Redis, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
 
 pub mod garage;
 mod postgres;
 pub mod rclone;
+mod redis;
 mod s3;
 mod s3_server;
 
@@ -16,6 +17,7 @@ use crate::process::{PATIENCE, Process};
 
 pub use self::{
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
+    redis::Redis,
     s3::S3Access,
     s3_server::S3Server,
 };

@@ -26,23 +26,46 @@ impl<T> Authorized<T> {
     }
 }
 
+/// A recognised caller, with the credential that it was recognised by: other services are asked in its name.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Principal,
+    /// What was accepted; `None` for the anonymous caller.
+    pub credential: Option<Credential>,
+}
+
+impl Deref for Caller {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.principal
+    }
+}
+
 /// Finds the caller behind the credentials, in their order: the first that is accepted wins.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a refused explicit credential; a refused cookie is passed over.
 /// A failing token service or database is no refusal but an error of its own.
-pub async fn identify(app: &App, credentials: &[Credential]) -> Result<Principal, Error> {
+pub async fn identify(app: &App, credentials: Vec<Credential>) -> Result<Caller, Error> {
     for credential in credentials {
         for authenticator in &app.authenticators {
-            if let Some(principal) = authenticator.authenticate(credential).await? {
-                return Ok(principal);
+            if let Some(principal) = authenticator.authenticate(&credential).await? {
+                return Ok(Caller {
+                    principal,
+                    credential: Some(credential),
+                });
             }
         }
         if credential.is_explicit() {
             return Err(Error::Unauthenticated);
         }
     }
-    Ok(Principal::anonymous())
+    Ok(Caller {
+        principal: Principal::anonymous(),
+        credential: None,
+    })
 }
 
 /// Gives the right to act on a file outside the trash.
@@ -52,7 +75,7 @@ pub async fn identify(app: &App, credentials: &[Credential]) -> Result<Principal
 /// whether the file exists or not.
 pub async fn authorize(
     app: &App,
-    who: &Principal,
+    who: &Caller,
     id: &FileId,
     action: Action,
 ) -> Result<Authorized<File>, Error> {
@@ -70,14 +93,14 @@ pub async fn authorize(
 /// As [`authorize`].
 pub async fn authorize_any_state(
     app: &App,
-    who: &Principal,
+    who: &Caller,
     id: &FileId,
     action: Action,
 ) -> Result<Authorized<File>, Error> {
     judge(who, app.files.find_fresh(id).await?, action)
 }
 
-fn judge(who: &Principal, file: Option<File>, action: Action) -> Result<Authorized<File>, Error> {
+fn judge(who: &Caller, file: Option<File>, action: Action) -> Result<Authorized<File>, Error> {
     let anonymous = who.kind == PrincipalKind::Anonymous;
     match file {
         Some(file) if who.may_without_asking(&file, action) => Ok(Authorized(file)),

@@ -3,15 +3,14 @@
 //! A look-up marks its place before it asks, and its answer is kept only if nothing at that place was dropped
 //! meanwhile. What other processes change is dropped by whoever hears of it, and lives [`TTL`] at most otherwise.
 
-use std::{
-    hash::{BuildHasher, Hash, RandomState},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod kept;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_domain::{File, FileId, TokenHash, TokenId, Version};
-use moka::sync::Cache;
+
+pub use self::kept::{Kept, Mark};
 
 use crate::ports::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, NewToken, Purged,
@@ -27,76 +26,6 @@ pub const FILES: u64 = 10_000;
 const UNKNOWN_TTL: Duration = Duration::from_secs(1);
 const TOKENS: u64 = 10_000;
 const UNKNOWN_TOKENS: u64 = 1_000;
-
-/// Places at which answers are dropped; keys share them.
-const PLACES: usize = 64;
-
-/// A bounded cache that keeps no answer older than what was dropped last.
-struct Kept<K, V> {
-    cache: Cache<K, V>,
-    places: [Mutex<u64>; PLACES],
-    hasher: RandomState,
-}
-
-/// The state of a place when a look-up began.
-#[derive(Clone, Copy)]
-struct Mark(u64);
-
-impl<K, V> Kept<K, V>
-where
-    K: Hash + Eq + Send + Sync + Clone + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    fn new(capacity: u64, ttl: Duration) -> Self {
-        Self {
-            cache: Cache::builder()
-                .max_capacity(capacity)
-                .time_to_live(ttl)
-                .build(),
-            places: std::array::from_fn(|_| Mutex::new(0)),
-            hasher: RandomState::new(),
-        }
-    }
-
-    fn place(&self, key: &K) -> &Mutex<u64> {
-        let hash = usize::try_from(self.hasher.hash_one(key) % PLACES as u64);
-        &self.places[hash.unwrap_or_default()]
-    }
-
-    fn get(&self, key: &K) -> Option<V> {
-        self.cache.get(key)
-    }
-
-    fn mark(&self, key: &K) -> Mark {
-        Mark(*locked(self.place(key)))
-    }
-
-    fn keep(&self, key: K, value: V, mark: Mark) {
-        let drops = locked(self.place(&key));
-        if *drops == mark.0 {
-            self.cache.insert(key, value);
-        }
-    }
-
-    fn drop_one(&self, key: &K) {
-        let mut drops = locked(self.place(key));
-        *drops += 1;
-        self.cache.invalidate(key);
-    }
-
-    fn drop_all(&self) {
-        for place in &self.places {
-            *locked(place) += 1;
-        }
-        // After the places: what is inserted from now on was asked for from now on.
-        self.cache.invalidate_all();
-    }
-}
-
-fn locked(place: &Mutex<u64>) -> std::sync::MutexGuard<'_, u64> {
-    // A count cannot be left half done.
-    place.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A repository of files that remembers what it found.
 pub struct CachedFiles {

@@ -17,7 +17,7 @@ pub mod testkit;
 mod upload;
 mod versions;
 
-pub use access::{Authorized, authorize, authorize_any_state, identify};
+pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
 pub use download::{Selected, current, open, select};
 pub use error::{Error, StoreOperation};

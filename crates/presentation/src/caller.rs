@@ -13,7 +13,7 @@ use cloakroom_application::{
     App, identify,
     ports::{Credential, Presented},
 };
-use cloakroom_domain::{Principal, PrincipalKind};
+use cloakroom_domain::PrincipalKind;
 
 use crate::error::ApiError;
 
@@ -27,12 +27,12 @@ pub(crate) struct RecognisedAs(pub(crate) PrincipalKind);
 
 /// The caller of a request. Extracting it fails with 401 for a refused explicit credential.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Principal);
+pub(crate) struct Caller(cloakroom_application::Caller);
 
 impl Deref for Caller {
-    type Target = Principal;
+    type Target = cloakroom_application::Caller;
 
-    fn deref(&self) -> &Principal {
+    fn deref(&self) -> &Self::Target {
         &self.0
     }
 }
@@ -47,11 +47,9 @@ impl FromRequest for Caller {
             let app = request
                 .app_data::<web::Data<App>>()
                 .ok_or_else(|| cloakroom_application::Error::Internal("no application".into()))?;
-            let principal = identify(app, &credentials(request.headers())).await?;
-            request
-                .extensions_mut()
-                .insert(RecognisedAs(principal.kind));
-            Ok(Self(principal))
+            let caller = identify(app, credentials(request.headers())).await?;
+            request.extensions_mut().insert(RecognisedAs(caller.kind));
+            Ok(Self(caller))
         })
     }
 }

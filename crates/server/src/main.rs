@@ -45,6 +45,8 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     }
     let (config, _) = config::load(file)?;
     let _log = logging::start(&config.logging)?;
+    // Clients that do not bring their own take this one; that another is there already changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

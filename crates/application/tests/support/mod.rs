@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Destination, Limits, NewUpload, Stores,
+    App, Background, Caller, Destination, Limits, NewUpload, Stores,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
 };
@@ -23,7 +23,7 @@ pub struct World {
     pub app: Arc<App>,
     pub database: Arc<MemoryDatabase>,
     pub store: MemoryStore,
-    pub alice: Principal,
+    pub alice: Caller,
 }
 
 const BUCKET: &str = "files";
@@ -59,11 +59,14 @@ impl World {
             background: Background::here(),
             limits,
         });
-        let alice = Principal {
-            kind: PrincipalKind::User,
-            account: AccountId::parse("1").ok(),
-            user: UserId::parse("7").ok(),
-            token: None,
+        let alice = Caller {
+            principal: Principal {
+                kind: PrincipalKind::User,
+                account: AccountId::parse("1").ok(),
+                user: UserId::parse("7").ok(),
+                token: None,
+            },
+            credential: None,
         };
         Self {
             app,

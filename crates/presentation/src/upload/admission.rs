@@ -56,7 +56,7 @@ pub(crate) async fn admit(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
-    let who = identify(app, &credentials(headers)).await?;
+    let who = identify(app, credentials(headers)).await?;
     if method != Method::POST && method != Method::PUT {
         return Ok(());
     }
