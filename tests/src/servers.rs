@@ -1,5 +1,6 @@
-//! Real PostgreSQL, Redis, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
+//! Real PostgreSQL, Redis, Garage, Django and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
 
+pub mod django;
 pub mod garage;
 mod postgres;
 pub mod rclone;
@@ -16,6 +17,7 @@ use std::{
 use crate::process::{PATIENCE, Process};
 
 pub use self::{
+    django::Django,
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
     redis::Redis,
     s3::S3Access,
