@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod fsck;
 mod health;
+pub mod hot;
 pub mod ports;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]

@@ -4,6 +4,7 @@
 
 mod browser;
 mod django;
+mod nginx;
 mod proxy;
 mod servers;
 mod service;
