@@ -14,4 +14,5 @@ pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod service;
+pub mod site;
 pub mod stand;

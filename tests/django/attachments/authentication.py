@@ -9,7 +9,6 @@ from rest_framework.exceptions import AuthenticationFailed
 from . import tokens
 
 
-# docs: authentication
 @dataclass(frozen=True)
 class Visitor:
     """A caller who has not signed in: of kind `guest`, `public` or `embed`."""
@@ -69,4 +68,3 @@ class PublicToken(HeaderAuthentication):
         """The visitor whose token it is."""
         entry = tokens.find_public(token)
         return entry and Visitor("public" if len(token) == 8 else "embed", entry["account_id"])
-# docs: end

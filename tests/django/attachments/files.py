@@ -10,7 +10,6 @@ from django.conf import settings
 TIMEOUT = 10
 
 
-# docs: files
 def belongs_to(file_id, user, token):
     """Whether a file is a user's own, as Cloakroom says. Who registers a file answers for it from then on."""
     address = f"{settings.FILES_PRIVATE_URL}/{quote(file_id, safe='')}/info"
@@ -23,4 +22,3 @@ def belongs_to(file_id, user, token):
             return False
         raise
     return (info["account_id"], info["user_id"]) == (user.account_id, user.pk)
-# docs: end

@@ -6,7 +6,6 @@ COOKIE = "file_service_auth"
 SESSION_KEY = "file_service_token"
 
 
-# docs: middleware
 class FileServiceCookie:
     """Gives a browser the token of its session, and takes it back when the session ends."""
 
@@ -31,4 +30,3 @@ class FileServiceCookie:
                 **place,
             )
         return response
-# docs: end

@@ -4,7 +4,6 @@ from django.conf import settings
 from django.db import models
 
 
-# docs: model
 class Attachment(models.Model):
     """A file of an account, and who but its owner may read it."""
 
@@ -34,4 +33,3 @@ class Attachment(models.Model):
                 return caller.kind in ("user", "public")
             case self.Rule.EMBED:
                 return caller.kind in ("user", "embed")
-# docs: end

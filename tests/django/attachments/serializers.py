@@ -6,8 +6,14 @@ from rest_framework import serializers
 from .models import Attachment
 
 
+def colleagues(serializer):
+    """The users of the caller's account, guests included."""
+    account = serializer.context["request"].user.account_id
+    return get_user_model().objects.filter(account=account)
+
+
 class Registration(serializers.ModelSerializer):
-    """A file that was uploaded, and who may read it. Those on its list are of the caller's account."""
+    """A file that was uploaded, and who may read it."""
 
     class Meta:
         """The model's own fields, bar the account."""
@@ -16,10 +22,9 @@ class Registration(serializers.ModelSerializer):
         fields = ["file_id", "rule", "users"]
 
     def get_fields(self):
-        """Offers only users of the caller's account."""
+        """Lists are of users of the caller's account."""
         fields = super().get_fields()
-        account = self.context["request"].user.account_id
-        users = get_user_model().objects.filter(account=account)
+        users = colleagues(self)
         fields["users"] = serializers.PrimaryKeyRelatedField(queryset=users, many=True, default=[])
         return fields
 
@@ -41,4 +46,10 @@ class Invitation(serializers.Serializer):
     """Whom a token is for."""
 
     kind = serializers.ChoiceField(["guest", "public", "embed"])
-    user = serializers.IntegerField(default=None, allow_null=True)
+
+    def get_fields(self):
+        """A guest's token may be in the name of a guest, and of nobody who can sign in: it would be an owner's."""
+        fields = super().get_fields()
+        guests = colleagues(self).filter(guest=True)
+        fields["user"] = serializers.PrimaryKeyRelatedField(queryset=guests, default=None, allow_null=True)
+        return fields

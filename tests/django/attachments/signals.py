@@ -7,7 +7,6 @@ from . import tokens
 from .middleware import COOKIE, SESSION_KEY
 
 
-# docs: signals
 @receiver(user_logged_in)
 def signed_in(request, user, **kwargs):
     """Notes a new token in the session, and ends the one that the browser had before."""
@@ -21,4 +20,3 @@ def signed_out(request, **kwargs):
     """Ends the session's token."""
     if SESSION_KEY in request.session:
         tokens.revoke(request.session[SESSION_KEY])
-# docs: end

@@ -12,7 +12,6 @@ from django.utils.crypto import get_random_string
 GUESTS_STAY = timedelta(days=7)
 
 
-# docs: tokens
 def key(token):
     """The cache key of a user's token, from which nobody who reads the cache learns the token."""
     return hashlib.pbkdf2_hmac("sha256", token.encode(), settings.SECRET_KEY.encode(), 1).hex()
@@ -46,7 +45,6 @@ def revoke(token):
         cache.delete(key(token))
         others = [other for other in cache.get(entry["user_id"], []) if other != key(token)]
         cache.set(entry["user_id"], others, settings.SESSION_COOKIE_AGE)
-# docs: end
 
 
 def revoke_all(user):
@@ -54,7 +52,6 @@ def revoke_all(user):
     cache.delete_many([*cache.get(user.pk, []), user.pk])
 
 
-# docs: visitors
 def guest(account_id, user_id=None):
     """A token for a guest of an account, who may be one of its users or nobody in particular."""
     claims = {
@@ -71,7 +68,6 @@ def public(account_id, length=8):
     token = get_random_string(length)
     cache.set(token, {"account_id": account_id}, timeout=None)
     return token
-# docs: end
 
 
 def find_guest(token):

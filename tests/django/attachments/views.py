@@ -11,7 +11,6 @@ from .models import Attachment
 from .serializers import Check, Checks, Invitation, Registration
 
 
-# docs: views
 class CheckPermission(APIView):
     """`CLOAKROOM_PERMISSION_URL`: 204 is yes, 401 and 403 are no."""
 
@@ -27,10 +26,8 @@ class CheckPermission(APIView):
         """Whether the caller may. What is not reading is the owner's alone, about whom Cloakroom does not ask."""
         attachment = Attachment.objects.filter(pk=file_id).first()
         return action == "read" and attachment is not None and attachment.may_read(self.request.user)
-# docs: end
 
 
-# docs: batch
 class CheckPermissions(CheckPermission):
     """The same for `CLOAKROOM_PERMISSION_PROTOCOL=batch`: many questions at once, and how long each answer holds."""
 
@@ -44,10 +41,8 @@ class CheckPermissions(CheckPermission):
         """One answer; `ttl` is in seconds."""
         allowed = self.allows(**check)
         return {"allow": allowed, "ttl": 60 if allowed else 1, "reason": "the attachment's rule"}
-# docs: end
 
 
-# docs: register
 class Register(APIView):
     """Called by pages after an upload: from now on this application answers for the file."""
 
@@ -60,7 +55,6 @@ class Register(APIView):
             raise PermissionDenied
         registration.save(account_id=request.user.account_id)
         return Response(registration.data, status=201)
-# docs: end
 
 
 class Invite(APIView):
@@ -68,14 +62,14 @@ class Invite(APIView):
 
     def post(self, request):
         """Makes one."""
-        invitation = Invitation(data=request.data)
+        invitation = Invitation(data=request.data, context={"request": request})
         invitation.is_valid(raise_exception=True)
-        account = request.user.account_id
+        account, guest = request.user.account_id, invitation.validated_data["user"]
         match invitation.validated_data["kind"]:
             case "guest":
-                token = tokens.guest(account, invitation.validated_data["user"])
+                token = tokens.guest(account, guest and guest.pk)
             case "public":
                 token = tokens.public(account)
-            case _:
+            case "embed":
                 token = tokens.public(account, length=32)
         return Response({"token": token}, status=201)

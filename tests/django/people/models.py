@@ -11,8 +11,12 @@ class Account(models.Model):
 
 
 class User(AbstractUser):
-    """Somebody who belongs to an account."""
-
-    kind = "user"
+    """Somebody of an account. A guest cannot sign in, and comes with tokens that users make."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    guest = models.BooleanField(default=False)
+
+    @property
+    def kind(self):
+        """As whom the rules of attachments know them."""
+        return "guest" if self.guest else "user"

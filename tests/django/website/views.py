@@ -14,7 +14,6 @@ def files_url(request):
     return {"files_url": settings.FILES_URL}
 
 
-# docs: sign-in
 class SignIn(LoginView):
     """Cloakroom sends visitors here with `redirectUrl`, the file that they wanted."""
 
@@ -22,7 +21,6 @@ class SignIn(LoginView):
     redirect_field_name = "redirectUrl"
     # The way back leads to this site or to the file service, and nowhere else.
     success_url_allowed_hosts = {settings.FILES_HOST}
-# docs: end
 
 
 @login_required(redirect_field_name="redirectUrl")

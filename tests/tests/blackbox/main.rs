@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod django;
 mod downloads;
 mod files;
 mod forms;

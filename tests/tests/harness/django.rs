@@ -1,5 +1,7 @@
 //! The Django project: its own tests, and that it can be started, called and started again.
 
+use std::{fs, path::Path};
+
 use cloakroom_tests::servers::{
     Django, Redis,
     django::{DJANGO_OWN, DJANGO_REDIS},
@@ -47,4 +49,38 @@ async fn it_signs_in_and_out_invites_and_keeps_its_data_over_a_restart() {
     assert_eq!(asked(&django).await, StatusCode::FORBIDDEN);
     django.sign_out(&olga).await;
     assert_eq!(asked(&django).await, StatusCode::UNAUTHORIZED);
+}
+
+/// The text of a file of the project's.
+fn source(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn what_the_documentation_shows_is_taken_from_the_project() {
+    let document = source("../docs/django.md");
+    // Where a snippet is from stands before it, in the link's target.
+    let (mut from, mut shown) = (None, 0);
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        if let Some((_, file)) = line.split_once("(../tests/django/") {
+            from = file
+                .strip_suffix(')')
+                .map(|file| source(&format!("django/{file}")));
+        } else if let "```python" | "```html" = line {
+            let snippet: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            let whole = from.as_ref().is_some_and(|text| {
+                let text: Vec<&str> = text.lines().collect();
+                text.windows(snippet.len()).any(|part| part == snippet)
+            });
+            assert!(
+                whole,
+                "not in the file named before it:\n{}",
+                snippet.join("\n")
+            );
+            shown += 1;
+        }
+    }
+    assert!(shown >= 10, "only {shown} snippets");
 }

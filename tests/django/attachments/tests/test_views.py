@@ -3,6 +3,8 @@
 import json
 from unittest.mock import patch
 
+from django.contrib.auth import get_user_model
+
 from attachments import tokens
 from attachments.models import Attachment
 
@@ -113,6 +115,30 @@ class Registrations(PeopleTestCase):
 
     def test_nobody_registers_without_signing_in(self):
         self.assertEqual(self.register(), 401)
+
+
+class Invitations(PeopleTestCase):
+    """Tokens for visitors, made by users."""
+
+    def invite(self, **body):
+        """The answer."""
+        return self.client.post("/attachments/invitations/", body, "application/json")
+
+    def test_they_are_for_the_account_and_for_its_guests(self):
+        guests = get_user_model().objects
+        guest = guests.create_user(username="gina", account_id=1688, guest=True)
+        stranger = guests.create_user(username="gus", account_id=1689, guest=True)
+        self.assertEqual(self.invite(kind="public").status_code, 401)
+        self.sign_in()
+        claims = tokens.find_guest(self.invite(kind="guest", user=guest.pk).json()["token"])
+        self.assertEqual((claims["account_id"], claims["user_id"]), (1688, guest.pk))
+        self.assertIsNone(tokens.find_guest(self.invite(kind="guest").json()["token"])["user_id"])
+        for length, kind in ((8, "public"), (32, "embed")):
+            token = self.invite(kind=kind).json()["token"]
+            self.assertEqual((len(token), tokens.find_public(token)), (length, {"account_id": 1688}))
+        for other in (self.colin, stranger):
+            refused = self.invite(kind="guest", user=other.pk)
+            self.assertEqual(refused.status_code, 400, "in the name of somebody who can sign in, or a stranger")
 
 
 class SignIn(PeopleTestCase):

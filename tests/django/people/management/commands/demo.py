@@ -10,7 +10,7 @@ from website.wsgi import application
 
 PASSWORD = "correct horse battery staple"
 
-# Account, user, name. Gina is a guest of the account, who cannot sign in.
+# Account, user, name.
 PEOPLE = [
     (1688, 3685, "olga"),
     (1688, 3686, "colin"),
@@ -35,8 +35,15 @@ class Command(BaseCommand):
         password = make_password(PASSWORD)
         for account, pk, name in PEOPLE:
             Account.objects.get_or_create(pk=account, defaults={"name": f"Account {account}"})
-            secret = make_password(None) if name == "gina" else password
-            defaults = {"username": name, "account_id": account, "password": secret}
-            User.objects.get_or_create(pk=pk, defaults=defaults)
+            guest = name == "gina"
+            User.objects.get_or_create(
+                pk=pk,
+                defaults={
+                    "username": name,
+                    "account_id": account,
+                    "guest": guest,
+                    "password": make_password(None) if guest else password,
+                },
+            )
         self.stdout.write(f"http://{listen}/")
         serve(application, listen=listen, threads=16)
