@@ -3,8 +3,8 @@
 /// Seconds, and as many clusters of one picture each.
 pub const SECONDS: u16 = 60;
 
-/// Bytes that lie idle in each cluster.
-const IDLE: usize = 300_000;
+/// Bytes behind each picture, which decoders pass over.
+const IDLE: usize = 400_000;
 
 /// One frame of VP8 (RFC 6386), 16 × 16 blue dots, as Chromium encodes it.
 const FRAME: [u8; 34] = [
@@ -68,13 +68,12 @@ pub fn webm() -> Vec<u8> {
 
 fn cluster(second: u16) -> Vec<u8> {
     // Track 1, at the cluster's own time, a key frame.
-    let block = [&[0x81, 0, 0, 0x80][..], &FRAME].concat();
+    let block = [&[0x81, 0, 0, 0x80][..], &FRAME, &[0; IDLE]].concat();
     group(
         &[0x1f, 0x43, 0xb6, 0x75],
         &[
             number(&[0xe7], u64::from(second) * 1000),
             element(&[0xa3], &block),
-            element(&[0xec], &vec![0; IDLE]),
         ],
     )
 }

@@ -133,8 +133,8 @@ async fn a_page_uploads_with_progress_by_fetch_and_by_a_plain_form_and_shows_and
 
 const FILM: &str = "
   const ranges = [];
-  page.on('response', async (r) => {
-    if (r.url() === input.film) ranges.push([(await r.request().allHeaders()).range, r.status()]);
+  page.on('response', (r) => {
+    if (r.url() === input.film) ranges.push(r.request().allHeaders().then((sent) => [sent.range, r.status()]));
   });
   await page.goto(input.app);
   await signIn('olga');
@@ -152,7 +152,7 @@ const FILM: &str = "
     video.onseeked = () => resolve({ at: video.currentTime, duration: video.duration, width: video.videoWidth });
     video.currentTime = 50.5;
   }));
-  return { ...seen, ranges, before };
+  return { ...seen, ranges: await Promise.all(ranges), before };
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +167,10 @@ async fn a_film_is_sought_in_by_ranges() {
         .files(&format!("/files/{id}?disposition=inline"))
         .into();
     let seen = run(FILM, &input).await;
-    println!("ranges asked for: {}", seen["ranges"]);
+    println!(
+        "ranges asked for: {}, the first {} before the jump",
+        seen["ranges"], seen["before"]
+    );
     assert_eq!(
         (&seen["at"], &seen["duration"], &seen["width"]),
         (&json!(50.5), &json!(film::SECONDS), &json!(16)),
