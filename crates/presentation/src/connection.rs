@@ -13,7 +13,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -32,6 +32,9 @@ use crate::{Settings, front};
 /// A head that takes longer is not waited for.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So much is read before what was read is looked at. The server underneath makes room for at most twice as much.
+const AHEAD: usize = 32 * 1024;
+
 /// A request is with us: what is written is its answer.
 const IN_HAND: u8 = 1;
 /// Bytes of an answer of ours may still wait to be written.
@@ -42,12 +45,15 @@ const HEAD: u8 = 1 << 2;
 const OVER: u8 = 1 << 3;
 
 /// What a connection and the requests on it know of one another.
-#[derive(Debug)]
 pub(crate) struct Connection {
     state: Cell<u8>,
     /// Requests so far.
     requests: Cell<u32>,
     refused: RefCell<Option<Refused>>,
+    /// Bytes read since somebody waited for more.
+    ahead: Cell<usize>,
+    /// Who is to read on once somebody waits for more.
+    reader: Cell<Option<Waker>>,
 }
 
 impl Connection {
@@ -57,6 +63,8 @@ impl Connection {
             state: Cell::new(HEAD),
             requests: Cell::new(0),
             refused: RefCell::new(None),
+            ahead: Cell::new(0),
+            reader: Cell::new(None),
         }
     }
 
@@ -83,6 +91,25 @@ impl Connection {
     fn answered(&self) {
         self.clear(IN_HAND | HEAD);
         self.set(UNFLUSHED);
+        self.more_is_wanted();
+    }
+
+    fn more_is_wanted(&self) {
+        self.ahead.set(0);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Whether enough has been read for now. Where a request is in hand, its taker says when to go on.
+    fn is_ahead(&self, cx: &Context<'_>) -> bool {
+        let ahead = self.ahead.get() >= AHEAD;
+        if ahead && self.is(IN_HAND) {
+            self.reader.set(Some(cx.waker().clone()));
+        } else if ahead {
+            cx.waker().wake_by_ref();
+        }
+        ahead
     }
 
     fn refuse(&self, refused: Refused) {
@@ -182,12 +209,17 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.connection.is_ahead(cx) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         match self.stream()?.poll_read(cx, buf) {
             Poll::Ready(result) => {
                 self.failed(&result);
-                if buf.filled().len() > before {
+                let read = buf.filled().len() - before;
+                if read > 0 {
                     self.connection.set(HEAD);
+                    self.connection.ahead.update(|ahead| ahead + read);
                 }
                 Poll::Ready(result)
             }
@@ -229,6 +261,9 @@ impl AsyncWrite for Guarded {
     /// The server underneath comes here once it has written all that it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.clear(UNFLUSHED);
+        if !self.connection.is(IN_HAND) {
+            self.connection.ahead.set(0);
+        }
         if self.head_under_way() {
             self.time_head(cx);
         }
@@ -255,5 +290,75 @@ impl Drop for Guarded {
         let last_words = self.connection.refused.take();
         let last_words = last_words.map(|refused| refused.spelled(&self.settings));
         farewell::say(stream, last_words.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+    use crate::navigation::tests::settings;
+
+    const PAST_THE_LIMIT: usize = 64 * 1024;
+
+    async fn guarded_with(sent: usize) -> (Guarded, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(&vec![b'x'; sent]).await.unwrap();
+        let settings = settings("/files", "http://a/files");
+        (Guarded::new(stream, Data::new(settings)), client)
+    }
+
+    /// Reads as the server underneath does: on and on, until told to wait.
+    async fn read_until_told_to_wait(guarded: &mut Guarded) -> usize {
+        let mut room = vec![0; 8 * 1024];
+        let mut total = 0;
+        poll_fn(|cx| {
+            loop {
+                let mut buf = ReadBuf::new(&mut room);
+                match Pin::new(&mut *guarded).poll_read(cx, &mut buf) {
+                    Poll::Ready(result) => result.unwrap(),
+                    Poll::Pending if total == 0 => return Poll::Pending,
+                    Poll::Pending => return Poll::Ready(total),
+                }
+                total += buf.filled().len();
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn not_more_than_64_kib_are_read_of_a_body_that_nobody_asks_for_more_of() {
+        let (mut guarded, _client) = guarded_with(200_000).await;
+        guarded.connection.request_taken();
+        let mut total = read_until_told_to_wait(&mut guarded).await;
+        assert!(total <= PAST_THE_LIMIT, "{total}");
+        assert!(guarded.connection.is(IN_HAND));
+        let again = poll_fn(|cx| {
+            let mut room = [0; 1];
+            let mut buf = ReadBuf::new(&mut room);
+            Poll::Ready(Pin::new(&mut guarded).poll_read(cx, &mut buf).is_pending())
+        });
+        assert!(again.await || total < AHEAD, "read on unasked");
+        // Whoever asks gets the rest, piece by piece.
+        while total < 200_000 {
+            guarded.connection.more_is_wanted();
+            let piece = read_until_told_to_wait(&mut guarded).await;
+            assert!(piece <= PAST_THE_LIMIT, "{piece}");
+            total += piece;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_with_its_head_is_looked_at_after_64_kib() {
+        let (mut guarded, _client) = guarded_with(200_000).await;
+        let total = read_until_told_to_wait(&mut guarded).await;
+        assert!(total <= PAST_THE_LIMIT, "{total}");
     }
 }

@@ -48,8 +48,8 @@ impl Hand {
             connection.request_taken();
         }
         Self {
+            unread: Unread::of(payload, connection.clone()),
             connection,
-            unread: Unread::of(payload),
             stage: Stage::Unanswered,
             id,
         }
@@ -86,6 +86,7 @@ impl Hand {
             }
             Stage::Unanswered => {
                 connection.clear(IN_HAND);
+                connection.more_is_wanted();
                 if !self.unread.as_ref().is_some_and(Unread::is_broken) {
                     return None;
                 }
@@ -109,22 +110,25 @@ impl Drop for Hand {
 /// A request's body, kept until the answer is through.
 ///
 /// The server reads what is left of a body that everybody has dropped, to its end, however long that is. While
-/// somebody still has it, it reads on for the time of a lingering close only.
+/// somebody still has it, it reads on for the time of a lingering close only. And no more is read off the
+/// connection than somebody asks for, but for a few reads ahead.
 #[derive(Clone)]
 struct Unread(Rc<RefCell<Body>>);
 
 struct Body {
     payload: Payload,
+    connection: Option<Rc<Connection>>,
     broken: bool,
 }
 
 impl Unread {
-    fn of(payload: &mut Payload) -> Option<Self> {
+    fn of(payload: &mut Payload, connection: Option<Rc<Connection>>) -> Option<Self> {
         if matches!(payload, Payload::None) {
             return None;
         }
         let kept = Self(Rc::new(RefCell::new(Body {
             payload: payload.take(),
+            connection,
             broken: false,
         })));
         *payload = Payload::Stream {
@@ -148,6 +152,9 @@ impl Body {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
         let next = Pin::new(&mut self.payload).poll_next(cx);
         self.broken |= matches!(next, Poll::Ready(Some(Err(_))));
+        if let (Poll::Pending, Some(connection)) = (&next, &self.connection) {
+            connection.more_is_wanted();
+        }
         next
     }
 }
