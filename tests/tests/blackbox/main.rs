@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod connections;
 mod downloads;
 mod files;
 mod forms;
