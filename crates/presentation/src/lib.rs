@@ -2,6 +2,7 @@
 
 mod caller;
 mod conditions;
+mod connection;
 mod dates;
 mod docs;
 mod download;
@@ -19,6 +20,7 @@ mod upload;
 mod versions;
 mod wire;
 
+pub use connection::Refusal;
 pub use docs::openapi;
 pub use error::{ApiError, Problem};
 pub use routes::{ROUTES, Route, configure};

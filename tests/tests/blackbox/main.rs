@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod cli;
 mod django;
+mod connections;
 mod downloads;
 mod files;
 mod forms;
