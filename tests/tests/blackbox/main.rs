@@ -5,8 +5,8 @@
 mod bad_input;
 mod browser;
 mod cli;
-mod django;
 mod connections;
+mod django;
 mod downloads;
 mod files;
 mod forms;
