@@ -16,17 +16,17 @@ const NAME: &str = "Отчёт \u{1F4CE} 1.png";
 /// A PNG of 16 × 16 dots, as Chromium writes it.
 const PICTURE: &str = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAYAAAAf8/9hAAAALklEQVR4AeyTsQ0AAAjCCC/5kz95rcYbGFggYWVoKKtnlRJiMgCEQRi8Rv4fHAAAAP//8jNqvAAAAAZJREFUAwA59iMxZX+kfAAAAABJRU5ErkJggg==";
 
-/// The picture, and as many bytes behind its end that no reader minds.
-fn picture(more: usize) -> Vec<u8> {
-    let mut picture = STANDARD.decode(PICTURE).unwrap();
-    picture.resize(picture.len() + more, 7);
-    picture
+/// Bytes behind the picture's end, which no reader minds, so that an upload takes a while.
+const MORE: usize = 1_000_000;
+
+fn picture() -> Vec<u8> {
+    STANDARD.decode(PICTURE).unwrap()
 }
 
-fn input(site: &Site, picture: &[u8]) -> Value {
+fn input(site: &Site) -> Value {
     json!({
         "app": site.app("/"), "files": site.files("/files"), "password": PASSWORD,
-        "name": NAME, "picture": STANDARD.encode(picture),
+        "name": NAME, "picture": PICTURE, "more": MORE,
     })
 }
 
@@ -37,7 +37,8 @@ const COMMON: &str = "
     await page.fill('input[name=password]', input.password);
     await Promise.all([page.waitForURL(url => !url.pathname.startsWith('/auth/')), page.click('button')]);
   };
-  const chosen = { name: input.name, mimeType: 'image/png', buffer: Buffer.from(input.picture || '', 'base64') };
+  const buffer = Buffer.concat([Buffer.from(input.picture, 'base64'), Buffer.alloc(input.more, 7)]);
+  const chosen = { name: input.name, mimeType: 'image/png', buffer };
 ";
 
 async fn run(script: &str, input: &Value) -> Value {
@@ -97,8 +98,8 @@ const UPLOADS: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_uploads_with_progress_by_fetch_and_by_a_plain_form_and_shows_and_downloads() {
     let site = Site::start(DJANGO_REDIS, &[]).await;
-    let picture = picture(1_000_000);
-    let seen = run(UPLOADS, &input(&site, &picture)).await;
+    let seen = run(UPLOADS, &input(&site)).await;
+    let uploaded = [picture(), vec![7; MORE]].concat();
     assert_eq!(seen["asked"], site.app("/auth/signin/?redirectUrl=/"));
     assert_eq!(seen["shown"]["width"], 16, "{seen}");
     let progress: Vec<f64> = serde_json::from_value(seen["shown"]["progress"].clone()).unwrap();
@@ -123,7 +124,7 @@ async fn a_page_uploads_with_progress_by_fetch_and_by_a_plain_form_and_shows_and
         (&seen["file"]["filename"], &seen["suggested"]),
         (&json!(NAME), &json!(NAME))
     );
-    assert_eq!(seen["hash"], sha256(&picture));
+    assert_eq!(seen["hash"], sha256(&uploaded));
     let cookie = &seen["cookie"];
     assert_eq!(
         (&cookie["httpOnly"], &cookie["sameSite"]),
@@ -162,7 +163,7 @@ async fn a_film_is_sought_in_by_ranges() {
     let film = film::webm();
     let size = film.len() as u64;
     let id = site.upload(&olga, "film.webm", film).await;
-    let mut input = input(&site, &[]);
+    let mut input = input(&site);
     input["film"] = site
         .files(&format!("/files/{id}?disposition=inline"))
         .into();
@@ -210,13 +211,13 @@ async fn a_browser_without_a_sign_in_is_sent_there_and_back_and_one_that_may_not
     let site = Site::start(DJANGO_REDIS, &[]).await;
     let olga = site.django.sign_in("olga").await;
     let client = site.client().with(Some(&olga.token));
-    let uploaded = client.upload(NAME, "image/png", picture(0)).await;
+    let uploaded = client.upload(NAME, "image/png", picture()).await;
     let uploaded: Value = uploaded.json::<Value>().await.unwrap();
     let file = format!(
         "{}?disposition=inline",
         uploaded["public_url"].as_str().unwrap()
     );
-    let mut input = input(&site, &[]);
+    let mut input = input(&site);
     input["file"] = file.clone().into();
     let seen = run(REDIRECTS, &input).await;
     let sign_in = site.app("/auth/signin/?redirectUrl=http%3A%2F%2Ffiles.cloakroom.test%3A");
