@@ -1,4 +1,5 @@
-//! Adapters: databases and object stores.
+//! Adapters: databases, object stores, tokens.
 
+pub mod jwt;
 pub mod metadata;
 pub mod stores;

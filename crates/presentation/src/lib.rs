@@ -20,6 +20,7 @@ mod versions;
 mod wire;
 
 pub use docs::openapi;
+pub use download::disposition::{Disposition, content_disposition};
 pub use error::{ApiError, Problem};
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};

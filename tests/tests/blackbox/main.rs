@@ -5,10 +5,12 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod credentials;
 mod downloads;
 mod files;
 mod forms;
 mod idempotency;
+mod issuers;
 mod raw;
 mod replicas;
 mod routes;
