@@ -1,6 +1,7 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
 pub(crate) mod database;
+mod jwt;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
@@ -13,7 +14,7 @@ use cloakroom_application::{
     hot::HotBodies,
     ports::{Authenticator, FileRepository},
 };
-use cloakroom_infrastructure::metadata::Database;
+use cloakroom_infrastructure::{jwt::RemoteKeys, metadata::Database};
 
 use self::stores::OpenStores;
 use crate::{config::Config, development, development::DevelopmentTokens, failure::Failure};
@@ -27,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) tokens: Arc<CachedTokens>,
     /// The driver of the store that takes new bodies.
     pub(crate) backend: String,
+    /// Keys of users' JWTs that have to be fetched.
+    pub(crate) jwt_keys: Option<Arc<RemoteKeys>>,
     /// The tokens of development mode.
     pub(crate) development: Option<DevelopmentTokens>,
 }
@@ -46,6 +49,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let tokens = Arc::new(CachedTokens::new(database.clone()));
     let mut authenticators: Vec<Arc<dyn Authenticator>> = first.into_iter().collect();
     authenticators.push(Arc::new(IssuedTokens::new(tokens.clone())));
+    let jwts = jwt::of(config)?;
+    authenticators.extend(jwts.authenticators);
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
@@ -63,6 +68,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         files,
         tokens,
         backend,
+        jwt_keys: jwts.keys,
         development,
     })
 }

@@ -1,5 +1,6 @@
 //! The kinds of values that settings have: how each is written, and what it is read into.
 
+mod jwt;
 mod readers;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_domain::Bucket;
 
+pub(crate) use self::jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM};
 use self::readers::{
     MIB, buffer, duration, is_bucket_name, is_default_secret, is_placeholder_key, is_redis_address,
     mount, number, size, web_address, without_password, without_userinfo,

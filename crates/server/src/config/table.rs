@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_domain::Bucket;
+use cloakroom_infrastructure::jwt::Algorithm;
 
 use super::{
     declare::{Absent, Group, Setting, settings},
@@ -117,6 +118,34 @@ settings! {
         /// Redis 6 or later, where the backend's cache is: `redis://`, or `rediss://` for TLS.
         url: Option<Secret> = "CLOAKROOM_REDIS_URL", REDIS,
             unset "the backend's tokens are not known", example "redis://:password@redis:6379/1";
+    }
+
+    /// Users who come with a JWT of an identity provider. Only with a key or a key set.
+    jwt: Jwt, "JWTs of users" {
+        /// The key that the tokens of users are checked with: a shared secret for HS256, HS384 and HS512, or a public
+        /// key in PEM for RS* and PS* (RSA), ES256 (P-256), ES384 (P-384) or EdDSA (Ed25519). What kind of key it is
+        /// decides which of them count.
+        key: Option<Secret> = "CLOAKROOM_JWT_KEY", JWT_KEY,
+            unset "no configured key", example "the output of `openssl rand -hex 32`";
+        /// Where the issuer publishes its keys. They are fetched at the start, every 5 minutes, and for a key that is
+        /// not known yet at most every 5 seconds; while the issuer is down they are used for 24 hours.
+        jwks_url: Option<String> = "CLOAKROOM_JWT_JWKS_URL", KEY_SET_ADDRESS,
+            unset "no key set", example "https://id.example.com/.well-known/jwks.json";
+        /// The only algorithms that count, of those that the kind of the key allows.
+        algorithms: Option<Vec<Algorithm>> = "CLOAKROOM_JWT_ALGORITHMS", JWT_ALGORITHMS,
+            unset "all that the kind of the key allows", example "RS256,ES256";
+        /// The issuer (`iss`) that tokens must name.
+        issuer: Option<String> = "CLOAKROOM_JWT_ISSUER", CLAIM,
+            unset "any", example "https://id.example.com/";
+        /// The audience (`aud`) that tokens must name, alone or among others.
+        audience: Option<String> = "CLOAKROOM_JWT_AUDIENCE", CLAIM,
+            unset "tokens that name one are refused", example "files";
+        /// The claim that names the user.
+        user_claim: String = "CLOAKROOM_JWT_USER_CLAIM", CLAIM,
+            default "sub", example "user_id";
+        /// The claim that names the account.
+        account_claim: String = "CLOAKROOM_JWT_ACCOUNT_CLAIM", CLAIM,
+            default "account_id", example "https://example.com/account";
     }
 
     /// Bounds.
