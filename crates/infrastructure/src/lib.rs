@@ -1,4 +1,6 @@
-//! Adapters: databases and object stores.
+//! Adapters: databases, object stores, tokens.
 
+pub mod jwt;
 pub mod metadata;
+pub mod redis;
 pub mod stores;

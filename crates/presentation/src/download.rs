@@ -1,6 +1,6 @@
 //! Downloading: conditions, ranges and headers in the order of RFC 9110.
 
-mod disposition;
+pub(crate) mod disposition;
 mod parts;
 
 use std::{iter, sync::Arc};

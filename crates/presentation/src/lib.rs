@@ -22,6 +22,7 @@ mod wire;
 
 pub use connection::Refusal;
 pub use docs::openapi;
+pub use download::disposition::{Disposition, content_disposition};
 pub use error::{ApiError, Problem};
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
