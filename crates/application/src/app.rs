@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error,
+    Error, Rates,
     ports::{
         Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
     },
@@ -69,6 +69,8 @@ pub struct App {
     pub stores: Stores,
     /// Who recognises callers, asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// How much each caller may ask for.
+    pub rates: Rates,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

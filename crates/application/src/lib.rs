@@ -11,6 +11,7 @@ mod files;
 mod fsck;
 mod health;
 pub mod ports;
+pub mod rates;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -26,6 +27,7 @@ pub use files::{
 };
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
+pub use rates::{Attempt, Rates, Recognised, recognise};
 pub use sweep::{SweepReport, sweep};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};
 pub use versions::{VersionPage, delete_version, restore_version, versions};

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Stores,
+    App, Background, Caller, Destination, Limits, NewUpload, Rates, Stores,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
 };
@@ -56,6 +56,7 @@ impl World {
             registry: database.clone(),
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
+            rates: Rates::off(),
             background: Background::here(),
             limits,
         });
