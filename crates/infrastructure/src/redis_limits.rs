@@ -277,7 +277,9 @@ impl Asker {
         for question in batch {
             // The batch before may have brought enough.
             match self.desk.known(question.class, question.key) {
-                Some(verdict) => drop(question.reply.send(verdict)),
+                Some(verdict) => {
+                    let _ = question.reply.send(verdict);
+                }
                 None => callers
                     .entry((question.class, question.key))
                     .or_default()
@@ -345,7 +347,7 @@ impl Asker {
                 self.desk.verdict(class, 0, Some(answer.wait))
             };
             // Who left meanwhile has used its permit.
-            drop(reply.send(verdict));
+            let _ = reply.send(verdict);
         }
     }
 }

@@ -30,10 +30,10 @@ use self::{
 };
 use crate::{
     Settings,
-    caller::Caller,
     conditions::{self, preconditions},
     dates,
     error::ApiError,
+    metered::Downloader,
     params,
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct DownloadQuery {
 pub(crate) async fn download(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Downloader,
     id: params::FileIdPath,
     query: web::Query<DownloadQuery>,
     http: HttpRequest,
@@ -79,7 +79,7 @@ pub(crate) async fn download(
 pub(crate) async fn download_version(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Downloader,
     id: params::FileIdPath,
     version: params::VersionPath,
     query: web::Query<DownloadQuery>,

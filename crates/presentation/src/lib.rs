@@ -1,7 +1,9 @@
 //! The HTTP face: routes, extractors, middleware, the one table of errors to statuses.
 
 mod caller;
+mod client;
 mod conditions;
+mod cors;
 mod dates;
 mod docs;
 mod download;
@@ -10,7 +12,9 @@ mod files;
 mod front;
 mod health;
 mod json;
+mod metered;
 mod navigation;
+mod origins;
 mod params;
 mod routes;
 mod server;
@@ -21,7 +25,8 @@ mod wire;
 
 pub use docs::openapi;
 pub use error::{ApiError, Problem};
+pub use origins::Origins;
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
-pub use settings::Settings;
+pub use settings::{Pages, Settings};
 pub use wire::TokenBody;

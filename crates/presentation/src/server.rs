@@ -136,6 +136,7 @@ async fn may_continue(
         request.method(),
         request.path(),
         request.headers(),
+        request.peer_addr(),
     )
     .await;
     let Err(error) = judged else {
@@ -150,6 +151,6 @@ async fn may_continue(
         status = refusal.status().as_u16(),
         "request refused before its body"
     );
-    front::decorate(refusal.headers_mut(), &settings, id);
+    front::decorate(refusal.headers_mut(), &settings, request.headers(), id);
     Err(refusal.into())
 }

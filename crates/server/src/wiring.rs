@@ -1,13 +1,15 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
+pub(crate) mod browsers;
 pub(crate) mod database;
+mod rates;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits,
+    App, Background, Limits, Rates,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     ports::{Authenticator, FileRepository},
@@ -50,6 +52,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         registry: database.clone(),
         stores,
         authenticators: vec![first, Arc::new(IssuedTokens::new(tokens.clone()))],
+        rates: rates::for_service(config).await?,
         background: Background::here(),
         limits: limits(config),
     };
@@ -77,6 +80,7 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         registry: database.clone(),
         stores,
         authenticators: Vec::new(),
+        rates: Rates::off(),
         background: Background::here(),
         limits: limits(config),
     };

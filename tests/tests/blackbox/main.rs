@@ -5,10 +5,12 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod cors;
 mod downloads;
 mod files;
 mod forms;
 mod idempotency;
+mod limits;
 mod raw;
 mod replicas;
 mod routes;
