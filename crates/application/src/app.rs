@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error,
+    Error, Rates,
     hot::HotBodies,
     ports::{
         Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
@@ -72,6 +72,8 @@ pub struct App {
     pub hot: HotBodies,
     /// Who recognises callers, asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// How much each caller may ask for.
+    pub rates: Rates,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

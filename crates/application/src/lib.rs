@@ -12,6 +12,7 @@ mod fsck;
 mod health;
 pub mod hot;
 pub mod ports;
+pub mod rates;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -27,6 +28,7 @@ pub use files::{
 };
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
+pub use rates::{Attempt, Rates, Recognised, recognise};
 pub use sweep::{SweepReport, sweep};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};
 pub use versions::{VersionPage, delete_version, restore_version, versions};

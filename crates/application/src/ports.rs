@@ -1,10 +1,11 @@
-//! What the use cases need from outside: databases, object stores, credentials.
+//! What the use cases need from outside: databases, object stores, credentials, rate limits.
 //!
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
 mod credentials;
 mod files;
 mod ledger;
+mod limits;
 mod objects;
 mod registry;
 mod tokens;
@@ -18,6 +19,7 @@ pub use ledger::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
     VersionLedger,
 };
+pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     StoreError, WriteHints,

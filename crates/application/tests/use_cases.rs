@@ -1,6 +1,8 @@
 //! The use cases over in-memory adapters: every way in which an upload can end, and what is left then.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+#[path = "use_cases/rates.rs"]
+mod rates;
 mod support;
 
 use std::time::Duration;

@@ -3,4 +3,5 @@
 pub mod jwt;
 pub mod metadata;
 pub mod redis;
+pub mod redis_limits;
 pub mod stores;

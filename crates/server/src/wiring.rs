@@ -1,14 +1,16 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
+pub(crate) mod browsers;
 pub(crate) mod database;
 mod jwt;
+mod rates;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits,
+    App, Background, Limits, Rates,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
@@ -59,6 +61,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         stores,
         hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators,
+        rates: rates::for_service(config).await?,
         background: Background::here(),
         limits: limits(config),
     };
@@ -88,6 +91,7 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         stores,
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
+        rates: Rates::off(),
         background: Background::here(),
         limits: limits(config),
     };
