@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Error,
     ports::{
-        Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
+        Authenticator, Dependency, FileRepository, ObjectStore, StoreRegistry, TokenRepository,
+        VersionLedger,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct App {
     pub stores: Stores,
     /// Who recognises callers, asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// What else has to be there for requests to be answered.
+    pub dependencies: Vec<Arc<dyn Dependency>>,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

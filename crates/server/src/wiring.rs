@@ -1,6 +1,7 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
 pub(crate) mod database;
+pub(crate) mod redis;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
@@ -10,11 +11,11 @@ use cloakroom_application::{
     App, Background, Limits,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
-    ports::{Authenticator, FileRepository},
+    ports::{Authenticator, Dependency, FileRepository},
 };
 use cloakroom_infrastructure::metadata::Database;
 
-use self::stores::OpenStores;
+use self::{redis::OpenRedis, stores::OpenStores};
 use crate::{config::Config, development, development::DevelopmentTokens, failure::Failure};
 
 /// The service, ready to be called.
@@ -24,6 +25,8 @@ pub(crate) struct Service {
     /// What hears of changes that others made.
     pub(crate) files: Arc<dyn FileRepository>,
     pub(crate) tokens: Arc<CachedTokens>,
+    /// Redis, where it is configured.
+    pub(crate) redis: Option<OpenRedis>,
     /// The driver of the store that takes new bodies.
     pub(crate) backend: String,
     /// The tokens of development mode.
@@ -37,7 +40,8 @@ pub(crate) struct Service {
 pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let database = Arc::new(database::open(config, true).await?);
     let OpenStores { stores, backend } = stores::for_service(config, database.as_ref()).await?;
-    let (first, development) = first_authenticator(config)?;
+    let development = development_tokens(config)?;
+    let first = first_authenticator(config, development.as_ref())?;
     let files: Arc<dyn FileRepository> = Arc::new(CachedFiles::new(
         database.clone(),
         config.database.file_cache,
@@ -45,6 +49,12 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let tokens = Arc::new(CachedTokens::new(database.clone()));
     let mut authenticators: Vec<Arc<dyn Authenticator>> = first.into_iter().collect();
     authenticators.push(Arc::new(IssuedTokens::new(tokens.clone())));
+    let redis = redis::open(config)?;
+    let mut dependencies: Vec<Arc<dyn Dependency>> = Vec::new();
+    if let Some(open) = &redis {
+        authenticators.push(Arc::new(open.tokens.clone()));
+        dependencies.push(Arc::new(open.redis.clone()));
+    }
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
@@ -52,6 +62,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         registry: database.clone(),
         stores,
         authenticators,
+        dependencies,
         background: Background::here(),
         limits: limits(config),
     };
@@ -60,6 +71,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         database,
         files,
         tokens,
+        redis,
         backend,
         development,
     })
@@ -79,27 +91,36 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         registry: database.clone(),
         stores,
         authenticators: Vec::new(),
+        dependencies: Vec::new(),
         background: Background::here(),
         limits: limits(config),
     };
     Ok((app, database))
 }
 
+/// The tokens of development mode, where that is.
+fn development_tokens(config: &Config) -> Result<Option<DevelopmentTokens>, Failure> {
+    if !config.is_development() {
+        return Ok(None);
+    }
+    DevelopmentTokens::kept_in(crate::data_folder::make(config)?).map(Some)
+}
+
 /// Who is asked first about a caller: the operator's token where there is one, or those of development mode.
 fn first_authenticator(
     config: &Config,
-) -> Result<(Option<Arc<dyn Authenticator>>, Option<DevelopmentTokens>), Failure> {
+    development: Option<&DevelopmentTokens>,
+) -> Result<Option<Arc<dyn Authenticator>>, Failure> {
     if let Some(token) = &config.access.admin_token {
-        return Ok((Some(Arc::new(development::operator(token))), None));
+        return Ok(Some(Arc::new(development::operator(token))));
     }
-    if !config.is_development() {
-        return Ok((None, None));
-    }
-    let tokens = DevelopmentTokens::kept_in(crate::data_folder::make(config)?)?;
+    let Some(tokens) = development else {
+        return Ok(None);
+    };
     let known = tokens
         .authenticator()
         .map_err(|error| Failure::because("the development tokens", &error))?;
-    Ok((Some(Arc::new(known)), Some(tokens)))
+    Ok(Some(Arc::new(known)))
 }
 
 const fn limits(config: &Config) -> Limits {

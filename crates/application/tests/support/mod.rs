@@ -56,6 +56,7 @@ impl World {
             registry: database.clone(),
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
+            dependencies: Vec::new(),
             background: Background::here(),
             limits,
         });

@@ -104,6 +104,9 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.tokens.clone(),
         stopped(stop.clone()),
     ));
+    if let Some(redis) = &service.redis {
+        tasks.spawn(redis.keep_up(stop.clone()));
+    }
     tasks
 }
 
