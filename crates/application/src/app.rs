@@ -10,7 +10,8 @@ use crate::{
     Error, Rates,
     hot::HotBodies,
     ports::{
-        Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
+        Authenticator, Dependency, FileRepository, ObjectStore, StoreRegistry, TokenRepository,
+        VersionLedger,
     },
 };
 
@@ -74,6 +75,8 @@ pub struct App {
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// How much each caller may ask for.
     pub rates: Rates,
+    /// What else has to be there for requests to be answered.
+    pub dependencies: Vec<Arc<dyn Dependency>>,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

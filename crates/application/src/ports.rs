@@ -3,6 +3,7 @@
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
 mod credentials;
+mod dependency;
 mod files;
 mod ledger;
 mod limits;
@@ -11,6 +12,7 @@ mod registry;
 mod tokens;
 
 pub use credentials::{Authenticator, Credential, CredentialError, Presented};
+pub use dependency::Dependency;
 pub use files::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
     ListOrder, PageMark, Purged, TypeFilter, VersionError,

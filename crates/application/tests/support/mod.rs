@@ -59,6 +59,7 @@ impl World {
             authenticators: Vec::new(),
             hot: HotBodies::new(0),
             rates: Rates::off(),
+            dependencies: Vec::new(),
             background: Background::here(),
             limits,
         });

@@ -71,6 +71,7 @@ impl Door {
             stores: whole.stores.clone(),
             authenticators: vec![Arc::new(known)],
             hot: whole.hot.clone(),
+            dependencies: whole.dependencies.clone(),
             rates: Rates::new(Arc::new(LocalRates::new(&policies))),
             background: whole.background.clone(),
             limits: whole.limits.clone(),

@@ -108,6 +108,9 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         let stop = stopped(stop.clone());
         tasks.spawn(async move { keys.keep_fresh(stop).await });
     }
+    if let Some(redis) = &service.redis {
+        tasks.spawn(redis.keep_up(stop.clone()));
+    }
     tasks
 }
 

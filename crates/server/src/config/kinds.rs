@@ -213,8 +213,8 @@ pub(crate) const KEY_PREFIX: Kind<String> = Kind::new(
     },
 );
 
-pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 10000000", |text| {
-    number(text, 1, 10_000_000)
+pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 1000000", |text| {
+    number(text, 1, 1_000_000)
 });
 
 pub(crate) const CACHE_TTL: Kind<Duration> = Kind::new(
