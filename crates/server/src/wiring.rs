@@ -1,13 +1,14 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
 pub(crate) mod database;
+mod permissions;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits,
+    App, Background, Limits, Permissions,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     ports::{Authenticator, FileRepository},
@@ -50,6 +51,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         registry: database.clone(),
         stores,
         authenticators: vec![first, Arc::new(IssuedTokens::new(tokens.clone()))],
+        permissions: Arc::new(permissions::of(&config.permission)?),
+        revocations: database.clone(),
         background: Background::here(),
         limits: limits(config),
     };
@@ -77,6 +80,8 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         registry: database.clone(),
         stores,
         authenticators: Vec::new(),
+        permissions: Arc::new(Permissions::without_backend()),
+        revocations: database.clone(),
         background: Background::here(),
         limits: limits(config),
     };
