@@ -65,6 +65,8 @@ const READ_PUBLIC: [u16; 8] = [200, 200, 200, 200, 200, 200, 401, 200];
 const CHANGE: [u16; 8] = READ_PRIVATE;
 const GONE: [u16; 8] = [204, 403, 403, 403, 403, 204, 401, 401];
 const ANYBODY: [u16; 8] = [200; 8];
+/// Without a file: 422 for those who may ask.
+const EXPLAIN: [u16; 8] = [403, 403, 403, 403, 403, 422, 401, 401];
 
 const TABLE: &[Row] = &[
     alike("get", "/health", None, ANYBODY),
@@ -73,6 +75,14 @@ const TABLE: &[Row] = &[
     alike("head", "/health/live", None, ANYBODY),
     alike("get", "/health/ready", None, ANYBODY),
     alike("head", "/health/ready", None, ANYBODY),
+    alike(
+        "post",
+        "/access/revoke",
+        Some(r#"{"file_id": "x"}"#),
+        [403, 403, 403, 204, 204, 204, 401, 401],
+    ),
+    alike("get", "/access/explain", None, EXPLAIN),
+    alike("head", "/access/explain", None, EXPLAIN),
     alike(
         "get",
         "/files",
