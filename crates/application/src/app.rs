@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Error, Permissions,
+    hot::HotBodies,
     ports::{
         Authenticator, FileRepository, ObjectStore, RevocationFeed, StoreRegistry, TokenRepository,
         VersionLedger,
@@ -68,6 +69,8 @@ pub struct App {
     pub registry: Arc<dyn StoreRegistry>,
     /// Those stores, opened.
     pub stores: Stores,
+    /// Small bodies that are read often.
+    pub hot: HotBodies,
     /// Who recognises callers, asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// Who may do what, where our own rules do not say.

@@ -11,6 +11,7 @@ mod explain;
 mod files;
 mod fsck;
 mod health;
+pub mod hot;
 mod permissions;
 pub mod ports;
 mod sweep;

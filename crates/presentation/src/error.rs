@@ -13,6 +13,8 @@ use cloakroom_application::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::connection::Refusal;
+
 /// An error on its way to a client.
 #[derive(Debug)]
 pub enum ApiError {
@@ -24,6 +26,8 @@ pub enum ApiError {
     MethodNotAllowed(&'static [&'static str]),
     /// There is nothing at this path.
     NoRoute,
+    /// The head or the framing of the request cannot be served.
+    Refused(Refusal),
 }
 
 impl From<Error> for ApiError {
@@ -82,6 +86,7 @@ impl ApiError {
                 "Method not allowed",
             ),
             Self::NoRoute => Row(StatusCode::NOT_FOUND, "FILE_001", "Not found"),
+            Self::Refused(why) => Row(why.status(), "VAL_004", "Malformed request"),
         }
     }
 
@@ -188,6 +193,7 @@ impl fmt::Display for ApiError {
             }
             Self::MethodNotAllowed(_) => f.write_str("this method is not for this resource"),
             Self::NoRoute => f.write_str("there is nothing at this path"),
+            Self::Refused(why) => why.fmt(f),
         }
     }
 }
@@ -218,7 +224,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, allowed.join(", ").to_uppercase()));
             }
-            Self::App(_) | Self::NoRoute => {}
+            Self::App(_) | Self::NoRoute | Self::Refused(_) => {}
         }
         response.json(Problem {
             kind: "about:blank",

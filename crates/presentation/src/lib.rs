@@ -3,6 +3,7 @@
 mod access;
 mod caller;
 mod conditions;
+mod connection;
 mod dates;
 mod docs;
 mod download;
@@ -20,6 +21,7 @@ mod upload;
 mod versions;
 mod wire;
 
+pub use connection::Refusal;
 pub use docs::openapi;
 pub use error::{ApiError, Problem};
 pub use routes::{ROUTES, Route, configure};

@@ -6,6 +6,7 @@ mod access;
 mod bad_input;
 mod browser;
 mod cli;
+mod connections;
 mod downloads;
 mod files;
 mod forms;

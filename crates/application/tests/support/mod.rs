@@ -10,6 +10,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use cloakroom_application::{
     App, Background, Caller, Destination, Limits, NewUpload, Permissions, Stores,
+    hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
 };
@@ -62,6 +63,7 @@ impl World {
             authenticators: Vec::new(),
             permissions: Arc::new(permissions),
             revocations: database.clone(),
+            hot: HotBodies::new(0),
             background: Background::here(),
             limits,
         });

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use cloakroom_application::{
     App, Background, Caller, Limits, PermissionOptions, Permissions, Stores, authorize,
     cache::CachedTokens,
+    hot::HotBodies,
     ports::{
         Check, Credential, Keep, PermissionBackend, PermissionError, Presented, Revocation, Ruling,
     },
@@ -83,6 +84,7 @@ fn replica(url: &str) -> Replica {
         tokens: database.clone(),
         registry: database.clone(),
         stores: Stores::default(),
+        hot: HotBodies::new(0),
         authenticators: Vec::new(),
         permissions,
         revocations: database,
