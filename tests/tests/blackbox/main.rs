@@ -10,6 +10,7 @@ mod connections;
 mod downloads;
 mod files;
 mod forms;
+mod hook;
 mod idempotency;
 mod raw;
 mod replicas;
