@@ -7,11 +7,11 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error, Rates,
+    Error, Permissions, Rates,
     hot::HotBodies,
     ports::{
-        Authenticator, Dependency, FileRepository, ObjectStore, StoreRegistry, TokenRepository,
-        VersionLedger,
+        Authenticator, Dependency, FileRepository, ObjectStore, RevocationFeed, StoreRegistry,
+        TokenRepository, VersionLedger,
     },
 };
 
@@ -77,6 +77,10 @@ pub struct App {
     pub rates: Rates,
     /// What else has to be there for requests to be answered.
     pub dependencies: Vec<Arc<dyn Dependency>>,
+    /// Who may do what, where our own rules do not say.
+    pub permissions: Arc<Permissions>,
+    /// Where other replicas hear what was taken back.
+    pub revocations: Arc<dyn RevocationFeed>,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

@@ -8,6 +8,7 @@ mod files;
 mod ledger;
 mod limits;
 mod objects;
+mod permissions;
 mod registry;
 mod tokens;
 
@@ -25,6 +26,9 @@ pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, Rate
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     StoreError, WriteHints,
+};
+pub use permissions::{
+    Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
 pub use registry::{StoreRecord, StoreRegistry};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};

@@ -23,7 +23,7 @@ pub(crate) use self::{
     kinds::{Driver, LogFormat, origin},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS, Logging},
+    table::{Config, GROUPS, Logging, Permission},
     values::Values,
 };
 

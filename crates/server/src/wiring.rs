@@ -3,6 +3,7 @@
 pub(crate) mod browsers;
 pub(crate) mod database;
 mod jwt;
+mod permissions;
 mod rates;
 pub(crate) mod redis;
 pub(crate) mod stores;
@@ -11,7 +12,7 @@ pub(crate) mod tasks;
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits, Rates,
+    App, Background, Limits, Permissions, Rates,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
@@ -71,6 +72,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         stores,
         hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators,
+        permissions: Arc::new(permissions::of(&config.permission)?),
+        revocations: database.clone(),
         rates: rates::for_service(config).await?,
         dependencies,
         background: Background::here(),
@@ -103,6 +106,8 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         stores,
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
+        permissions: Arc::new(Permissions::without_backend()),
+        revocations: database.clone(),
         rates: Rates::off(),
         dependencies: Vec::new(),
         background: Background::here(),

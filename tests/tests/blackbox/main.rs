@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "a test has no users")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod access;
 mod bad_input;
 mod browser;
 mod cli;
@@ -11,6 +12,7 @@ mod credentials;
 mod downloads;
 mod files;
 mod forms;
+mod hook;
 mod idempotency;
 mod issuers;
 mod limits;

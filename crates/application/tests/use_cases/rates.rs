@@ -72,6 +72,8 @@ impl Door {
             authenticators: vec![Arc::new(known)],
             hot: whole.hot.clone(),
             dependencies: whole.dependencies.clone(),
+            permissions: whole.permissions.clone(),
+            revocations: whole.revocations.clone(),
             rates: Rates::new(Arc::new(LocalRates::new(&policies))),
             background: whole.background.clone(),
             limits: whole.limits.clone(),

@@ -8,12 +8,14 @@ mod tests;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
-use cloakroom_domain::Bucket;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::permission::PermissionProtocol;
 use ipnet::IpNet;
 
 use self::readers::{
-    MIB, buffer, duration, is_bucket_name, is_default_secret, is_placeholder_key, is_redis_address,
-    mount, network, number, page_path, rate, size, web_address, without_password, without_userinfo,
+    MIB, actions, buffer, duration, endpoint, is_bucket_name, is_default_secret,
+    is_placeholder_key, is_redis_address, mount, network, number, page_path, rate, size,
+    web_address, without_password, without_userinfo,
 };
 pub(crate) use self::{
     jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
@@ -96,9 +98,16 @@ pub(crate) const WEB_ADDRESS: Kind<String> = Kind::new(
 )
 .masked(Masking::Userinfo);
 
+pub(crate) const ENDPOINT: Kind<String> = Kind::new(
+    "URL",
+    "an http:// or https:// address without user, query and fragment, such as http://backend:8000/check-permission",
+    endpoint,
+)
+.masked(Masking::Userinfo);
+
 pub(crate) const MOUNT: Kind<String> = Kind::new(
     "path",
-    "`/` or a path of plain segments such as /files, and none of /health, /docs, /openapi.json",
+    "`/` or a path of plain segments such as /files, and none of /health, /access, /docs, /openapi.json",
     mount,
 );
 
@@ -268,6 +277,18 @@ pub(crate) const RATE: Kind<RatePolicy> = Kind::new(
     "a number from 1 to 100000, a slash, and a duration from 1s to 24h, such as 60/60s",
     rate,
 );
+pub(crate) const ACTIONS: Kind<Vec<Action>> = Kind::new(
+    "list",
+    "some of read, write, delete and share, with commas, such as read,write",
+    actions,
+);
+
+pub(crate) const PERMISSION_PROTOCOL: Kind<PermissionProtocol> =
+    Kind::new("`form` or `batch`", "form or batch", |text| match text {
+        "form" => Some(PermissionProtocol::Form),
+        "batch" => Some(PermissionProtocol::Batch),
+        _ => None,
+    });
 
 pub(crate) const LOG_FILTER: Kind<String> = Kind::new(
     "level or filter",
@@ -325,6 +346,15 @@ pub(crate) const INTERVAL: Kind<Duration> = Kind::new(
     },
 );
 
+pub(crate) const PATIENCE: Kind<Duration> = Kind::new(
+    "duration",
+    "a duration from 100ms to 60s, such as 3s",
+    |text| {
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
+        duration(text).filter(|duration| (least..=most).contains(duration))
+    },
+);
+
 pub(crate) const DURATION_OR_OFF: Kind<Option<Duration>> = Kind::new(
     "duration or `off`",
     "off, or a duration of at most ten years, such as 8760h",
@@ -367,6 +397,10 @@ pub(crate) const REQUESTS: Kind<usize> =
     Kind::new("number", "a number from 1 to 1000000", |text| {
         number(text, 1, 1_000_000)
     });
+
+pub(crate) const QUESTIONS: Kind<usize> = Kind::new("number", "a number from 1 to 10000", |text| {
+    number(text, 1, 10_000)
+});
 
 pub(crate) const ENTRIES: Kind<u64> = Kind::new("number", "a number from 0 to 10000000", |text| {
     number(text, 0, 10_000_000)

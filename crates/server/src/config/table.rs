@@ -4,8 +4,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
-use cloakroom_domain::Bucket;
-use cloakroom_infrastructure::jwt::Algorithm;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::{jwt::Algorithm, permission::PermissionProtocol};
 use ipnet::IpNet;
 
 use super::{
@@ -185,6 +185,31 @@ settings! {
         /// `X-Real-IP`, which they must set themselves, else by `X-Forwarded-For`.
         trusted_proxies: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
             unset "nobody is believed", example "127.0.0.1,10.0.0.0/8,fd00::/8";
+    }
+
+    /// The application that is asked where the rules of the service do not decide.
+    permission: Permission, "Permissions" {
+        /// Where the application answers who may do what. It is asked with the caller's own credential, and about no
+        /// caller with a token of this service.
+        url: Option<String> = "CLOAKROOM_PERMISSION_URL", ENDPOINT,
+            unset "nobody is asked: private files are for their owners", example "http://backend:8000/attachments/check-permission";
+        /// What it answers for, of `read`, `write`, `delete` and `share`; everything else is no, unasked. Backends of
+        /// the service before this one answer for reading, whatever `action` says.
+        actions: Vec<Action> = "CLOAKROOM_PERMISSION_ACTIONS", ACTIONS,
+            default "read", example "read,write,delete";
+        /// `form`: one question a request, answered by the status. `batch`: JSON with up to 100 questions of the same
+        /// credential.
+        protocol: PermissionProtocol = "CLOAKROOM_PERMISSION_PROTOCOL", PERMISSION_PROTOCOL,
+            default "form", example "batch";
+        /// The longest that a caller waits for an answer, its turn included; then 504 EXT_004.
+        timeout: Duration = "CLOAKROOM_PERMISSION_TIMEOUT", PATIENCE,
+            default "3s", example "1500ms";
+        /// Questions at a time; others wait for their turn.
+        concurrency: usize = "CLOAKROOM_PERMISSION_CONCURRENCY", QUESTIONS,
+            default "64", example "16";
+        /// So many answers are kept in memory, about 300 bytes each.
+        cache: u64 = "CLOAKROOM_PERMISSION_CACHE", ENTRIES,
+            default "50000", example "200000";
     }
 
     /// Bounds.
