@@ -9,6 +9,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod hook;
 pub mod inspect;
 pub mod jwt;
 pub mod process;

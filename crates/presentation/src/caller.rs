@@ -1,21 +1,29 @@
 //! Who is calling: credentials out of headers and cookies, in the order of the contract.
 
-use std::{future::Future, ops::Deref, pin::Pin};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::Deref,
+    pin::Pin,
+};
 
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
-    http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        Method,
+        header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue},
+    },
     web,
 };
 use cloakroom_application::{
-    App, identify,
-    ports::{Credential, Presented},
+    App, Attempt, Error,
+    ports::{Credential, Presented, RateKey},
 };
 use cloakroom_domain::PrincipalKind;
 use percent_encoding::percent_decode;
 
-use crate::error::ApiError;
+use crate::{Settings, client, error::ApiError};
 
 /// In bytes.
 const MAX_SECRET: usize = 8 * 1024;
@@ -28,15 +36,26 @@ const PUBLIC: HeaderName = HeaderName::from_static("x-public-authorization");
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecognisedAs(pub(crate) PrincipalKind);
 
-/// The caller of a request. Extracting it fails with 401 for a refused explicit credential.
+/// The caller of a request. Extracting it fails with 401 for a refused explicit credential, with 429 where too many
+/// were refused before, and with 403 for a change that a page of a foreign origin asks for with a caller's cookie.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(cloakroom_application::Caller);
+pub(crate) struct Caller {
+    caller: cloakroom_application::Caller,
+    counted_as: RateKey,
+}
+
+impl Caller {
+    /// As whom limits count it: the principal, or the client's address where there is none.
+    pub(crate) const fn counted_as(&self) -> RateKey {
+        self.counted_as
+    }
+}
 
 impl Deref for Caller {
     type Target = cloakroom_application::Caller;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.caller
     }
 }
 
@@ -47,14 +66,57 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let app = request
-                .app_data::<web::Data<App>>()
-                .ok_or_else(|| cloakroom_application::Error::Internal("no application".into()))?;
-            let caller = identify(app, credentials(request.headers())).await?;
-            request.extensions_mut().insert(RecognisedAs(caller.kind));
-            Ok(Self(caller))
+            let settings = request
+                .app_data::<web::Data<Settings>>()
+                .ok_or_else(|| Error::Internal("no settings".into()))?;
+            let (method, headers) = (request.method(), request.headers());
+            let (caller, attempt) = recognise(
+                app(&request)?,
+                settings,
+                method,
+                headers,
+                request.peer_addr(),
+            )
+            .await?;
+            let mut extensions = request.extensions_mut();
+            extensions.insert(RecognisedAs(caller.kind));
+            if let Some(attempt) = attempt {
+                extensions.insert(attempt);
+            }
+            drop(extensions);
+            Ok(caller)
         })
     }
+}
+
+/// The application that serves a request.
+pub(crate) fn app(request: &HttpRequest) -> Result<&web::Data<App>, Error> {
+    request
+        .app_data()
+        .ok_or_else(|| Error::Internal("no application".into()))
+}
+
+/// Finds the caller behind a head, and what a 401 would have to go through. Nothing of a body is read before.
+pub(crate) async fn recognise(
+    app: &App,
+    settings: &Settings,
+    method: &Method,
+    headers: &HeaderMap,
+    peer: Option<SocketAddr>,
+) -> Result<(Caller, Option<Attempt>), ApiError> {
+    let address = client::address(peer, headers, &settings.trusted_proxies);
+    let address = RateKey::of_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let found = cloakroom_application::recognise(app, credentials(headers), address).await?;
+    let caller = found.caller;
+    let by_cookie = caller
+        .credential
+        .as_ref()
+        .is_some_and(|credential| !credential.is_explicit());
+    if by_cookie && !settings.origins.may_change(method, headers) {
+        return Err(ApiError::ForeignOrigin);
+    }
+    let counted_as = RateKey::of_principal(&caller).unwrap_or(address);
+    Ok((Caller { caller, counted_as }, found.attempt))
 }
 
 /// What a secret is, by the place it came in.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest, ResponseError,
+    HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -23,6 +23,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use cloakroom_application::{App, Attempt, Error};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -30,8 +31,9 @@ use crate::{
     Settings,
     caller::RecognisedAs,
     connection::{Connection, Hand},
+    cors,
     error::ApiError,
-    navigation,
+    metered, navigation,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -77,11 +79,12 @@ impl Drop for Place {
 
 /// The middleware.
 pub(crate) async fn front(
+    app: web::Data<App>,
     settings: web::Data<Settings>,
     in_hand: web::Data<InHand>,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let mut line = Line::new(&mut request);
     let id = line.id.clone();
     let (docs, health) = {
@@ -97,18 +100,24 @@ pub(crate) async fn front(
     } else {
         settings.max_requests
     };
-    let mut answer = if let Some(_place) = in_hand.enter(limit) {
+    let mut answer = if cors::is_preflight(&request) {
+        let answer = cors::preflight(&settings.origins, request.headers());
+        request.into_response(answer)
+    } else if let Some(_place) = in_hand.enter(limit) {
         let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
         next.call(request)
             .instrument(span)
             .await?
             .map_into_boxed_body()
     } else {
-        let busy = cloakroom_application::Error::Overloaded {
+        let busy = Error::Overloaded {
             retry_after: COME_BACK,
         };
         request.into_response(ApiError::from(busy).error_response())
     };
+    if let Some(refusal) = one_too_many(&app, &answer).await {
+        answer = answer.into_response(refusal);
+    }
     if let Some(redirect) = navigation::elsewhere(
         &settings,
         answer.request(),
@@ -117,7 +126,12 @@ pub(crate) async fn front(
     ) {
         answer = answer.into_response(redirect);
     }
-    decorate(answer.headers_mut(), &settings, id);
+    let verdict = answer.request().extensions().get().copied();
+    let asked = answer.request().clone();
+    decorate(answer.headers_mut(), &settings, asked.headers(), id);
+    if let Some(verdict) = verdict {
+        metered::tell_unless_told(&verdict, answer.headers_mut());
+    }
     if docs {
         let policy = HeaderValue::from_static(DOCS_POLICY);
         answer
@@ -133,8 +147,26 @@ pub(crate) async fn front(
     }))
 }
 
-/// Adds the headers that every answer has; those of the resource itself win.
-pub(crate) fn decorate(headers: &mut HeaderMap, settings: &Settings, id: HeaderValue) {
+/// What takes the place of a 401, where it is one too many from this address.
+async fn one_too_many(app: &App, answer: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let attempt = answer.request().extensions().get::<Attempt>().cloned();
+    match attempt?.refused(&app.rates).await {
+        limited @ Error::RateLimited(_) => Some(ApiError::from(limited).error_response()),
+        _ => None,
+    }
+}
+
+/// Adds the headers that every answer has; those of the resource itself win. `asked` are the request's.
+pub(crate) fn decorate(
+    headers: &mut HeaderMap,
+    settings: &Settings,
+    asked: &HeaderMap,
+    id: HeaderValue,
+) {
+    cors::share(&settings.origins, asked, headers);
     for (name, value) in FIXED_HEADERS {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));

@@ -159,6 +159,7 @@ async fn may_continue(
         request.method(),
         request.path(),
         request.headers(),
+        request.peer_addr(),
     )
     .await;
     let Err(error) = judged else {
@@ -173,7 +174,7 @@ async fn may_continue(
         status = refusal.status().as_u16(),
         "request refused before its body"
     );
-    front::decorate(refusal.headers_mut(), &settings, id);
+    front::decorate(refusal.headers_mut(), &settings, request.headers(), id);
     hand.answering();
     let refusal = Response::from(refusal);
     Err(refusal.map_body(|_, body| BoxBody::new(Held { body, hand })))

@@ -20,10 +20,10 @@ use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
 
 pub(crate) use self::{
     declare::{Absent, Setting},
-    kinds::{Driver, LogFormat},
+    kinds::{Driver, LogFormat, origin},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS, Logging},
+    table::{Config, GROUPS, Logging, Permission},
     values::Values,
 };
 

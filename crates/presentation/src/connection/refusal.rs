@@ -7,7 +7,7 @@ use actix_web::{
     body::MessageBody,
     http::{
         StatusCode,
-        header::{self, HeaderValue},
+        header::{self, HeaderMap, HeaderValue},
     },
 };
 
@@ -73,7 +73,7 @@ impl Refused {
     /// The answer as it goes over the wire.
     pub(super) fn spelled(self, settings: &Settings) -> Vec<u8> {
         let mut answer = ApiError::Refused(self.why).error_response();
-        front::decorate(answer.headers_mut(), settings, self.id);
+        front::decorate(answer.headers_mut(), settings, &HeaderMap::new(), self.id);
         let (answer, body) = answer.into_parts();
         let body = body.try_into_bytes().unwrap_or_default();
         let mut bytes = format!(
