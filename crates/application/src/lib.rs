@@ -20,7 +20,7 @@ mod versions;
 
 pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
-pub use download::{Selected, current, open, select};
+pub use download::{Delivery, Selected, current, hand_over, open, select};
 pub use error::{Error, StoreOperation};
 pub use files::{
     Change, FilePage, ListRequest, check_current, list, purge, restore, trash, update,

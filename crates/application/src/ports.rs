@@ -20,7 +20,7 @@ pub use ledger::{
 };
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
-    StoreError, WriteHints,
+    Presign, PresignedUrl, StoreError, WriteHints,
 };
 pub use registry::{StoreRecord, StoreRegistry};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};

@@ -23,5 +23,5 @@ pub use docs::openapi;
 pub use error::{ApiError, Problem};
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
-pub use settings::Settings;
+pub use settings::{Offload, Settings};
 pub use wire::TokenBody;

@@ -81,12 +81,8 @@ mod tests {
         Settings {
             mount: mount.to_owned(),
             public_url: public_url.to_owned(),
-            backend: "fs".to_owned(),
-            public_cache: String::new(),
-            resource_policy: String::new(),
-            transport_security: None,
             frontend_url: Some("https://app.example.com".to_owned()),
-            max_requests: 1,
+            ..Settings::bare()
         }
     }
 

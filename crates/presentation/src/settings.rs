@@ -1,5 +1,16 @@
 //! What the HTTP face needs to know besides the application.
 
+use ipnet::IpNet;
+
+/// Who sends the bodies of downloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offload {
+    /// The service.
+    Off,
+    /// A proxy in front that understands `X-Accel-Redirect`, wherever it says so and is trusted.
+    XAccel,
+}
+
 /// Made once by the wiring; every worker reads it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,6 +28,29 @@ pub struct Settings {
     pub transport_security: Option<String>,
     /// The web application's address without a slash at the end, where browsers are to be sent there on errors.
     pub frontend_url: Option<String>,
+    /// Proxies that are believed where a request came from, and may be left to send bodies.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Who sends bodies.
+    pub offload: Offload,
     /// Requests that may be in hand at once, over all workers; more are told to come back.
     pub max_requests: usize,
+}
+
+#[cfg(test)]
+impl Settings {
+    /// As little as there can be.
+    pub(crate) fn bare() -> Self {
+        Self {
+            mount: "/files".to_owned(),
+            public_url: "http://localhost/files".to_owned(),
+            backend: "fs".to_owned(),
+            public_cache: String::new(),
+            resource_policy: String::new(),
+            transport_security: None,
+            frontend_url: None,
+            trusted_proxies: Vec::new(),
+            offload: Offload::Off,
+            max_requests: 1,
+        }
+    }
 }

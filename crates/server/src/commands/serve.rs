@@ -123,6 +123,8 @@ fn settings(config: &Config, service: &Service, public_url: String) -> Settings 
         resource_policy: http.corp.to_owned(),
         transport_security: http.hsts.map(max_age),
         frontend_url: http.frontend_url.clone(),
+        trusted_proxies: config.proxy.trusted.clone().unwrap_or_default(),
+        offload: config.proxy.offload,
         max_requests: config.limits.max_requests,
     }
 }

@@ -7,10 +7,12 @@ mod tests;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_domain::Bucket;
+use cloakroom_presentation::Offload;
+use ipnet::IpNet;
 
 use self::readers::{
-    MIB, buffer, duration, is_bucket_name, is_default_secret, mount, number, size, web_address,
-    without_password, without_userinfo,
+    MIB, buffer, duration, is_bucket_name, is_default_secret, mount, network, number, size,
+    web_address, without_password, without_userinfo,
 };
 use super::secret::{MASK, Secret};
 
@@ -193,6 +195,24 @@ pub(crate) const RESOURCE_POLICY: Kind<&str> = Kind::new(
             .find(|known| *known == text)
     },
 );
+
+/// Everything between commas, of which there is something.
+fn list<T>(text: &str, read: fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    text.split(',').map(|item| read(item.trim())).collect()
+}
+
+pub(crate) const NETWORKS: Kind<Vec<IpNet>> = Kind::new(
+    "list of networks",
+    "IP addresses and networks with commas, such as 127.0.0.1,10.0.0.0/8",
+    |text| list(text, network),
+);
+
+pub(crate) const OFFLOAD: Kind<Offload> =
+    Kind::new("`off` or `x-accel`", "off or x-accel", |text| match text {
+        "off" => Some(Offload::Off),
+        "x-accel" => Some(Offload::XAccel),
+        _ => None,
+    });
 
 pub(crate) const LOG_FILTER: Kind<String> = Kind::new(
     "level or filter",

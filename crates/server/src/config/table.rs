@@ -4,6 +4,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_domain::Bucket;
+use cloakroom_presentation::Offload;
+use ipnet::IpNet;
 
 use super::{
     declare::{Absent, Group, Setting, settings},
@@ -95,6 +97,19 @@ settings! {
         /// accepts them in the cookie `token` as well, and listens on this machine only.
         admin_token: Option<Secret> = "CLOAKROOM_ADMIN_TOKEN", ADMIN_TOKEN,
             unset "development mode", example "the output of `openssl rand -hex 32`";
+    }
+
+    /// The proxy in front.
+    proxy: Proxy, "Proxy" {
+        /// Addresses and networks of the proxies in front, which are believed where a request came from: by
+        /// `X-Real-IP`, which they must set themselves, else by `X-Forwarded-For`.
+        trusted: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
+            unset "nobody is believed", example "127.0.0.1,10.0.0.0/8,fd00::/8";
+        /// `x-accel`: a trusted nginx that includes `nginx/offload.conf` sends the bodies of downloads above 64 KiB by
+        /// itself, from the folder of the `fs` store or from S3. The service decides and says so in headers, which
+        /// `CLOAKROOM_TRUSTED_PROXIES` are told and nobody else.
+        offload: Offload = "CLOAKROOM_OFFLOAD", OFFLOAD,
+            default "off", example "x-accel";
     }
 
     /// Bounds.

@@ -23,7 +23,9 @@ pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16) {
         None => cloakroom(nginx, &listen, offloads),
     };
     fs::write(folder.join("cloakroom.conf"), site).unwrap();
-    fs::write(ours.join("proxy.conf"), deployed("proxy.conf").text).unwrap();
+    for name in ["proxy.conf", "offload-headers.conf"] {
+        fs::write(ours.join(name), deployed(name).text).unwrap();
+    }
     fs::write(ours.join("offload.conf"), offload(nginx, folder)).unwrap();
     if nginx.tls {
         fs::write(ours.join("tls.conf"), tls(&listen, &ours)).unwrap();
@@ -100,8 +102,17 @@ fn tls(listen: &str, ours: &Path) -> String {
     file.text
 }
 
-fn offload(_nginx: &NginxBuilder, _folder: &Path) -> String {
-    deployed("offload.conf").text
+fn offload(nginx: &NginxBuilder, folder: &Path) -> String {
+    let mut file = deployed("offload.conf");
+    let nothing = folder.join("none");
+    let objects = nginx.objects.as_ref().unwrap_or(&nothing).display();
+    let (whole, range) = (
+        "alias /var/lib/cloakroom/objects/;  # CHANGE: CLOAKROOM_DATA_DIR",
+        "alias /var/lib/cloakroom/objects/;  # CHANGE\n",
+    );
+    file.change(whole, &format!("alias {objects}/;  # "));
+    file.change(range, &format!("alias {objects}/;\n"));
+    file.text
 }
 
 fn upstream(replicas: &[SocketAddr]) -> String {

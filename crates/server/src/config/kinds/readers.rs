@@ -1,7 +1,8 @@
 //! How the texts of values are read.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use reqwest::Url;
 
 use super::super::secret::MASK;
@@ -67,6 +68,13 @@ pub(super) fn web_address(text: &str) -> Option<String> {
         && url.query().is_none()
         && url.fragment().is_none();
     bare.then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse().ok(),
+    }
 }
 
 /// `/`, or the path without a slash at its end. Fixed routes of the service cannot lie below it.
