@@ -9,6 +9,7 @@ mod downloads;
 mod files;
 mod forms;
 mod idempotency;
+mod nginx;
 mod raw;
 mod replicas;
 mod routes;
