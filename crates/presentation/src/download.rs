@@ -124,7 +124,7 @@ async fn respond(
                 let nothing = stream::empty::<Result<Bytes, StoreError>>();
                 return Ok(answer.body(SizedStream::new(size, nothing)));
             }
-            let offer = Offer::of(settings, http, selected.validators(), None);
+            let offer = Offer::of(settings, http, selected.validators(), None)?;
             deliver(app, answer, &selected, None, offer).await
         }
         RangeOutcome::Parts(ranges) => {
@@ -135,7 +135,7 @@ async fn respond(
             };
             let stretch = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             answer.insert_header((header::CONTENT_RANGE, stretch));
-            let offer = Offer::of(settings, http, selected.validators(), Some(range));
+            let offer = Offer::of(settings, http, selected.validators(), Some(range))?;
             deliver(app, answer, &selected, Some(range), offer).await
         }
     }

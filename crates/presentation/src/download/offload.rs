@@ -10,15 +10,20 @@ use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use cloakroom_application::ports::PresignedUrl;
+use cloakroom_application::{
+    Error, StoreOperation,
+    ports::{PresignedUrl, StoreError},
+};
 use cloakroom_domain::{ByteRange, Validators};
-use ipnet::IpNet;
 
 use crate::{Offload, Settings, conditions::text, dates, wire::path_of};
 
 /// How nginx says that it understands, in place of whatever its client said.
 const OFFERED: HeaderName = HeaderName::from_static("x-cloakroom-offload");
 const REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
+const UNDERSTOOD: &str = "x-accel";
+/// The store did not answer nginx in time.
+const TIMED_OUT: &str = "timed-out";
 /// The path and query of this request as they came, to ask again with.
 const REQUEST: HeaderName = HeaderName::from_static("x-cloakroom-request");
 const STORE_HOST: HeaderName = HeaderName::from_static("x-cloakroom-store-host");
@@ -55,21 +60,32 @@ pub(super) struct Offer {
 
 impl Offer {
     /// Whether the body of an answer may be left to the peer; `range` is the one that was asked for and counts.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the peer was left to fetch it from the store, waited in vain, and says so. Asking the
+    /// store once more would only make the client wait twice.
     pub(super) fn of(
         settings: &Settings,
         http: &HttpRequest,
         validators: &Validators,
         range: Option<ByteRange>,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, Error> {
         let headers = http.headers();
-        let wanted = settings.offload == Offload::XAccel
-            && is_offered(headers)
-            && is_trusted(http, &settings.trusted_proxies)
+        let Some(said) = said_by_the_proxy(settings, http) else {
+            return Ok(None);
+        };
+        if said == TIMED_OUT {
+            return Err(Error::Store {
+                operation: StoreOperation::Download,
+                source: StoreError::Unavailable("the proxy waited for the store in vain".into()),
+            });
+        }
+        let wanted = said == UNDERSTOOD
             && !IN_THE_WAY.iter().any(|name| headers.contains_key(name))
             && (range.is_none() || range_is_plain(headers, validators));
-        let target = http.uri().path_and_query().filter(|_| wanted)?;
-        let again = HeaderValue::from_str(target.as_str()).ok()?;
-        Some(Self { again })
+        let target = http.uri().path_and_query().filter(|_| wanted);
+        let again = target.and_then(|target| HeaderValue::from_str(target.as_str()).ok());
+        Ok(again.map(|again| Self { again }))
     }
 
     /// The answer that has nginx send a file of the folder.
@@ -118,17 +134,19 @@ impl Offer {
     }
 }
 
-fn is_offered(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(OFFERED);
-    values.next().is_some_and(|value| value == "x-accel") && values.next().is_none()
-}
-
-/// Only a peer that may speak for clients is told where bytes lie.
-fn is_trusted(http: &HttpRequest, trusted: &[IpNet]) -> bool {
-    http.peer_addr().is_some_and(|peer| {
-        let peer = peer.ip().to_canonical();
-        trusted.iter().any(|net| net.contains(&peer))
-    })
+/// What the peer says about offloading, if it may: only one that may speak for clients is told where bytes lie.
+fn said_by_the_proxy<'a>(settings: &Settings, http: &'a HttpRequest) -> Option<&'a HeaderValue> {
+    if settings.offload == Offload::Off {
+        return None;
+    }
+    let mut values = http.headers().get_all(OFFERED);
+    let said = values.next().filter(|_| values.next().is_none())?;
+    let peer = http.peer_addr()?.ip().to_canonical();
+    let trusted = settings.trusted_proxies.iter();
+    trusted
+        .into_iter()
+        .any(|net| net.contains(&peer))
+        .then_some(said)
 }
 
 /// Whether `Range` and `If-Range` are written in a way that leaves no room for another reading.
@@ -178,7 +196,7 @@ mod tests {
 
     fn offer(request: TestRequest, range: Option<ByteRange>) -> Option<Offer> {
         let settings = settings(Offload::XAccel, "127.0.0.0/8");
-        Offer::of(&settings, &request.to_http_request(), &validators(), range)
+        Offer::of(&settings, &request.to_http_request(), &validators(), range).unwrap()
     }
 
     #[test]
@@ -186,7 +204,8 @@ mod tests {
         let plain = || asked(("accept", "*/*")).to_http_request();
         let of = |offload, trusted| {
             let settings = settings(offload, trusted);
-            Offer::of(&settings, &plain(), &validators(), None).is_some()
+            let offer = Offer::of(&settings, &plain(), &validators(), None);
+            offer.unwrap().is_some()
         };
         assert!(of(Offload::XAccel, "127.0.0.1/32"));
         assert!(!of(Offload::Off, "127.0.0.1/32"));
@@ -194,6 +213,19 @@ mod tests {
         assert!(offer(asked(("x-cloakroom-offload", "x-accel")), None).is_none());
         let silent = TestRequest::get().peer_addr("127.0.0.1:1".parse().unwrap());
         assert!(offer(silent, None).is_none());
+    }
+
+    #[test]
+    fn a_trusted_proxy_that_waited_in_vain_is_believed_and_nobody_else() {
+        let told = |trusted| {
+            let request = TestRequest::get()
+                .peer_addr("127.0.0.1:1".parse().unwrap())
+                .insert_header((OFFERED, "timed-out"));
+            let settings = settings(Offload::XAccel, trusted);
+            Offer::of(&settings, &request.to_http_request(), &validators(), None)
+        };
+        assert!(matches!(told("127.0.0.1/32"), Err(Error::Store { .. })));
+        assert!(matches!(told("10.0.0.0/8"), Ok(None)));
     }
 
     #[test]

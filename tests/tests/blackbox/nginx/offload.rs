@@ -296,11 +296,15 @@ async fn errors_are_the_service_s_own_and_nothing_is_left_to_nginx() {
     let path = file_path(id(&direct.stored("a.bin", sample(SIZE, 4)).await));
     let other = pair
         .stand
-        .token("user", &["--account", "2", "--user", "9"])
+        .create_token("user", &["--account", "2", "--user", "9"])
         .await;
-    let _ = other;
     for (client, through, path) in [
         (direct.with(None), nginx.with(None), path.as_str()),
+        (
+            direct.with(Some(&other)),
+            nginx.with(Some(&other)),
+            path.as_str(),
+        ),
         (direct.clone(), nginx.clone(), "/files/unknown"),
         (direct.clone(), nginx.clone(), "/files/a%00b"),
         (direct.clone(), nginx.clone(), "/nowhere"),

@@ -13,6 +13,7 @@ use reqwest::StatusCode;
 
 use super::{
     PATIENCE,
+    listening::Listening,
     offload::{Pair, see, settings},
     through,
 };
@@ -113,7 +114,7 @@ async fn bytes_that_are_missing_are_told_as_the_service_tells_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_down_is_503_through_nginx_and_no_address_is_logged() {
+async fn a_store_that_is_frozen_or_down_is_503_in_10_s_through_nginx_and_no_address_is_logged() {
     let mut stand = Stand::with_own_servers(&settings()).await;
     let address = stand.store().access().address().to_owned();
     let nginx = Nginx::before([stand.address()])
@@ -125,8 +126,12 @@ async fn a_store_that_is_down_is_503_through_nginx_and_no_address_is_logged() {
     let path = file_path(id(&api.stored("a.bin", body.clone()).await));
     assert!(api.bytes(&path).await == body);
 
+    stand.store().pause();
+    let answer = api.get(&path).timeout(Duration::from_secs(10)).send().await;
+    refused(answer.unwrap(), 503, "STORAGE_003").await;
+    stand.store().resume();
     stand.store_mut().kill();
-    let answer = api.get(&path).timeout(Duration::from_secs(30)).send().await;
+    let answer = api.get(&path).timeout(Duration::from_secs(10)).send().await;
     refused(answer.unwrap(), 503, "STORAGE_003").await;
     stand.store_mut().restart().await;
     stand
@@ -171,4 +176,45 @@ async fn a_request_for_bytes_that_moved_out_of_nginx_s_reach_ends_well_under_loa
     for reader in reading {
         reader.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_client_goes_to_the_store_and_nothing_but_bytes_comes_from_it() {
+    let stand = Stand::start_with(Setup::SqliteGarage, &settings()).await;
+    let body = sample(SIZE, 7);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\nConnection: close\r\nContent-Type: text/html\r\n\
+         ETag: \"theirs\"\r\nLast-Modified: Tue, 14 Nov 2000 22:13:20 GMT\r\nAccept-Ranges: none\r\n\
+         Cache-Control: public\r\nExpires: Tue, 14 Nov 2034 22:13:20 GMT\r\nSet-Cookie: theirs=1\r\n\
+         Content-Disposition: inline\r\nContent-Security-Policy: theirs\r\nVary: Theirs\r\nServer: theirs\r\n\
+         Access-Control-Allow-Origin: *\r\nStrict-Transport-Security: max-age=0\r\nX-Request-Id: theirs\r\n\
+         X-Accel-Redirect: /_cloakroom/fs/whole/x\r\nX-Accel-Limit-Rate: 1\r\nX-Accel-Charset: theirs\r\n\
+         x-amz-request-id: theirs\r\nx-amz-id-2: theirs\r\nx-amz-server-side-encryption: AES256\r\n\
+         x-amz-version-id: theirs\r\nx-amz-storage-class: theirs\r\nx-amz-checksum-crc64nvme: theirs\r\n\
+         x-goog-generation: 1\r\n\r\n"
+    );
+    let mut store = Listening::answering([head.into_bytes(), body.clone()].concat()).await;
+    let nginx = Nginx::before([stand.address()])
+        .offload_from_s3(store.address.to_string())
+        .start()
+        .await;
+    let api = through(&nginx, &stand);
+    let path = file_path(id(&api.stored("a.bin", body).await));
+    let ours = stand.user().get(&path).header("X-Request-Id", "same");
+    let ours = see(ours.send().await.unwrap()).await;
+    let get = api
+        .get(&path)
+        .header("Cookie", "session=canary")
+        .header("X-Request-Id", "same")
+        .header("Accept-Encoding", "gzip")
+        .header("If-None-Match", "\"canary\"");
+    let theirs = see(get.send().await.unwrap()).await;
+    assert_eq!(ours.headers, theirs.headers);
+    assert!(ours == theirs);
+    let (first, mut lines) = store.head().await;
+    assert!(first.starts_with("GET /"), "{first}");
+    assert!(first.contains("X-Amz-Expires=60&"), "{first}");
+    lines.sort();
+    let host = garage::shared();
+    assert_eq!(lines, [format!("host: {}", host.address())]);
 }

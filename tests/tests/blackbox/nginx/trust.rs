@@ -1,50 +1,14 @@
 //! What goes to the service, and what comes back: looked at from the service's place.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use cloakroom_tests::{client::Raw, process::free_port, servers::Nginx, stand::Stand};
-use tokio::{net::TcpListener, sync::mpsc};
+use cloakroom_tests::{
+    client::{Raw, file_path, id},
+    servers::Nginx,
+    stand::Stand,
+};
 
-use super::{PATIENCE, through};
-
-/// Something in the service's place that answers everything alike and tells what it was asked.
-struct Listening {
-    address: SocketAddr,
-    heads: mpsc::UnboundedReceiver<String>,
-}
-
-impl Listening {
-    async fn answering(answer: &'static str) -> Self {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (tell, heads) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    match stream.read_u8().await {
-                        Ok(byte) => head.push(byte),
-                        Err(_) => break,
-                    }
-                }
-                tell.send(String::from_utf8_lossy(&head).into_owned()).ok();
-                stream.write_all(answer.as_bytes()).await.ok();
-            }
-        });
-        Self { address, heads }
-    }
-
-    /// The next head, with its lines in lower case but the first.
-    async fn head(&mut self) -> (String, Vec<String>) {
-        let head = tokio::time::timeout(PATIENCE, self.heads.recv()).await;
-        let head = head.unwrap().unwrap();
-        let mut lines = head.trim_end().split("\r\n");
-        let first = lines.next().unwrap().to_owned();
-        (first, lines.map(str::to_ascii_lowercase).collect())
-    }
-}
+use super::{PATIENCE, listening::Listening, through};
 
 const NOTHING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
@@ -155,7 +119,7 @@ async fn a_service_that_is_told_to_offload_sends_bytes_to_whoever_is_no_trusted_
     let elsewhere = ("CLOAKROOM_TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8");
     let stand = Stand::with(&[elsewhere, ("CLOAKROOM_OFFLOAD", "x-accel")]).await;
     let file = stand.user().uploaded("a.bin", (4, 300_000)).await;
-    let path = cloakroom_tests::client::file_path(cloakroom_tests::client::id(&file));
+    let path = file_path(id(&file));
     let direct = stand
         .user()
         .get(&path)
@@ -177,7 +141,7 @@ async fn an_nginx_that_does_not_offer_it_is_not_left_to_send_whatever_its_client
     let nginx = Nginx::before([stand.address()]).start().await;
     let api = through(&nginx, &stand);
     let file = api.uploaded("a.bin", (4, 300_000)).await;
-    let path = cloakroom_tests::client::file_path(cloakroom_tests::client::id(&file));
+    let path = file_path(id(&file));
     let forged = api.get(&path).header("X-Cloakroom-Offload", "x-accel");
     let answer = forged
         .timeout(Duration::from_secs(30))
