@@ -23,7 +23,7 @@ mod versions;
 
 pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
-pub use download::{Selected, current, open, select};
+pub use download::{Delivery, Selected, current, hand_over, open, select};
 pub use error::{Error, StoreOperation};
 pub use explain::{Explanation, HookExplained, Rule, Says, Step, explain};
 pub use files::{

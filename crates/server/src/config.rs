@@ -17,6 +17,7 @@ use std::{net::SocketAddr, path::Path};
 
 use cloakroom_domain::BucketRule;
 use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
+use cloakroom_presentation::Offload;
 
 pub(crate) use self::{
     declare::{Absent, Setting},
@@ -126,6 +127,13 @@ impl Config {
         }
         if let Some(complaint) = self.jwt.contradiction() {
             say(complaint);
+        }
+        if self.proxy.offload == Offload::XAccel && self.proxy.trusted.is_none() {
+            say(
+                "CLOAKROOM_OFFLOAD is \"x-accel\"; expected CLOAKROOM_TRUSTED_PROXIES to be set as well: bytes are \
+                 left to those proxies only"
+                    .to_owned(),
+            );
         }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {

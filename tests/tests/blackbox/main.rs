@@ -16,6 +16,7 @@ mod hook;
 mod idempotency;
 mod issuers;
 mod limits;
+mod nginx;
 mod raw;
 mod replicas;
 mod routes;

@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use cloakroom_application::ports::RatePolicy;
 use cloakroom_domain::{Action, Bucket};
 use cloakroom_infrastructure::permission::PermissionProtocol;
+use cloakroom_presentation::Offload;
 use ipnet::IpNet;
 
 use self::readers::{
@@ -287,6 +288,13 @@ pub(crate) const PERMISSION_PROTOCOL: Kind<PermissionProtocol> =
     Kind::new("`form` or `batch`", "form or batch", |text| match text {
         "form" => Some(PermissionProtocol::Form),
         "batch" => Some(PermissionProtocol::Batch),
+        _ => None,
+    });
+
+pub(crate) const OFFLOAD: Kind<Offload> =
+    Kind::new("`off` or `x-accel`", "off or x-accel", |text| match text {
+        "off" => Some(Offload::Off),
+        "x-accel" => Some(Offload::XAccel),
         _ => None,
     });
 

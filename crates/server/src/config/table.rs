@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use cloakroom_application::ports::RatePolicy;
 use cloakroom_domain::{Action, Bucket};
 use cloakroom_infrastructure::{jwt::Algorithm, permission::PermissionProtocol};
+use cloakroom_presentation::Offload;
 use ipnet::IpNet;
 
 use super::{
@@ -181,10 +182,6 @@ settings! {
         /// they were accepted a while ago.
         auth_failure: RatePolicy = "CLOAKROOM_RATE_LIMIT_AUTH_FAILURE", RATE,
             default "20/60s", example "5/10m";
-        /// Addresses and networks of the proxies in front, which are believed where a request came from: by
-        /// `X-Real-IP`, which they must set themselves, else by `X-Forwarded-For`.
-        trusted_proxies: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
-            unset "nobody is believed", example "127.0.0.1,10.0.0.0/8,fd00::/8";
     }
 
     /// The application that is asked where the rules of the service do not decide.
@@ -210,6 +207,19 @@ settings! {
         /// So many answers are kept in memory, about 300 bytes each.
         cache: u64 = "CLOAKROOM_PERMISSION_CACHE", ENTRIES,
             default "50000", example "200000";
+    }
+
+    /// The proxy in front.
+    proxy: Proxy, "Proxy" {
+        /// Addresses and networks of the proxies in front, which are believed where a request came from: by
+        /// `X-Real-IP`, which they must set themselves, else by `X-Forwarded-For`.
+        trusted: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
+            unset "nobody is believed", example "127.0.0.1,10.0.0.0/8,fd00::/8";
+        /// `x-accel`: a trusted nginx that includes `nginx/offload.conf` sends the bodies of downloads above 64 KiB by
+        /// itself, from the folder of the `fs` store or from S3. The service decides and says so in headers, which
+        /// `CLOAKROOM_TRUSTED_PROXIES` are told and nobody else.
+        offload: Offload = "CLOAKROOM_OFFLOAD", OFFLOAD,
+            default "off", example "x-accel";
     }
 
     /// Bounds.
