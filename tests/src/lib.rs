@@ -10,6 +10,7 @@
 pub mod browser;
 pub mod client;
 pub mod inspect;
+pub mod jwt;
 pub mod process;
 pub mod proxy;
 pub mod servers;

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod fsck;
 mod health;
+pub mod hot;
 pub mod ports;
 pub mod rates;
 mod sweep;

@@ -13,7 +13,10 @@ use cloakroom_application::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::metered::{seconds, tell};
+use crate::{
+    connection::Refusal,
+    metered::{seconds, tell},
+};
 
 /// An error on its way to a client.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub enum ApiError {
     NoRoute,
     /// A page that may not do so asks for a change with its visitor's cookie.
     ForeignOrigin,
+    /// The head or the framing of the request cannot be served.
+    Refused(Refusal),
 }
 
 impl From<Error> for ApiError {
@@ -87,6 +92,7 @@ impl ApiError {
             ),
             Self::NoRoute => Row(StatusCode::NOT_FOUND, "FILE_001", "Not found"),
             Self::ForeignOrigin => Row(StatusCode::FORBIDDEN, "PERM_001", "Not allowed"),
+            Self::Refused(why) => Row(why.status(), "VAL_004", "Malformed request"),
         }
     }
 
@@ -193,6 +199,7 @@ impl fmt::Display for ApiError {
             Self::ForeignOrigin => {
                 f.write_str("a change by a cookie must be asked for by a page of an allowed origin")
             }
+            Self::Refused(why) => why.fmt(f),
         }
     }
 }
@@ -223,7 +230,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, allowed.join(", ").to_uppercase()));
             }
-            Self::App(_) | Self::NoRoute | Self::ForeignOrigin => {}
+            Self::App(_) | Self::NoRoute | Self::ForeignOrigin | Self::Refused(_) => {}
         }
         let mut response = response.json(Problem {
             kind: "about:blank",

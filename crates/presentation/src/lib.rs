@@ -3,6 +3,7 @@
 mod caller;
 mod client;
 mod conditions;
+mod connection;
 mod cors;
 mod dates;
 mod docs;
@@ -23,7 +24,9 @@ mod upload;
 mod versions;
 mod wire;
 
+pub use connection::Refusal;
 pub use docs::openapi;
+pub use download::disposition::{Disposition, content_disposition};
 pub use error::{ApiError, Problem};
 pub use origins::Origins;
 pub use routes::{ROUTES, Route, configure};

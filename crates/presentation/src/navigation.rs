@@ -70,14 +70,14 @@ fn public_address(settings: &Settings, request: &HttpRequest) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use actix_web::{ResponseError, test::TestRequest};
     use cloakroom_application::Error;
 
     use super::*;
     use crate::{Origins, Pages, error::ApiError};
 
-    fn settings(mount: &str, public_url: &str) -> Settings {
+    pub(crate) fn settings(mount: &str, public_url: &str) -> Settings {
         Settings {
             mount: mount.to_owned(),
             public_url: public_url.to_owned(),

@@ -3,6 +3,7 @@
 mod declare;
 #[cfg(test)]
 mod document;
+mod jwt;
 mod kinds;
 mod names;
 mod problem;
@@ -49,9 +50,14 @@ fn load_from(
 }
 
 impl Config {
-    /// Whether nobody chose a credential, so that the service makes its own and stays on this machine.
+    /// Whether nobody chose a credential or where to find some, so that the service makes its own and stays on this
+    /// machine.
     pub(crate) const fn is_development(&self) -> bool {
         self.access.admin_token.is_none()
+            && self.redis.url.is_none()
+            && self.access.auth_secret_key.is_none()
+            && self.jwt.key.is_none()
+            && self.jwt.jwks_url.is_none()
     }
 
     /// The database's address.
@@ -110,6 +116,16 @@ impl Config {
                  this machine only, such as 127.0.0.1:{}",
                 listen.port()
             ));
+        }
+        if self.redis.url.is_some() && self.access.auth_secret_key.is_none() {
+            say(
+                "CLOAKROOM_REDIS_URL is set, but without CLOAKROOM_AUTH_SECRET_KEY no token can be found there; \
+                 expected it to be the backend's SECRET_KEY"
+                    .to_owned(),
+            );
+        }
+        if let Some(complaint) = self.jwt.contradiction() {
+            say(complaint);
         }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {

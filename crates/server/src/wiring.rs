@@ -2,6 +2,7 @@
 
 pub(crate) mod browsers;
 pub(crate) mod database;
+mod jwt;
 mod rates;
 pub(crate) mod stores;
 pub(crate) mod tasks;
@@ -12,9 +13,10 @@ use cloakroom_application::{
     App, Background, Limits, Rates,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
+    hot::HotBodies,
     ports::{Authenticator, FileRepository},
 };
-use cloakroom_infrastructure::metadata::Database;
+use cloakroom_infrastructure::{jwt::RemoteKeys, metadata::Database};
 
 use self::stores::OpenStores;
 use crate::{config::Config, development, development::DevelopmentTokens, failure::Failure};
@@ -28,6 +30,8 @@ pub(crate) struct Service {
     pub(crate) tokens: Arc<CachedTokens>,
     /// The driver of the store that takes new bodies.
     pub(crate) backend: String,
+    /// Keys of users' JWTs that have to be fetched.
+    pub(crate) jwt_keys: Option<Arc<RemoteKeys>>,
     /// The tokens of development mode.
     pub(crate) development: Option<DevelopmentTokens>,
 }
@@ -45,13 +49,18 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         config.database.file_cache,
     ));
     let tokens = Arc::new(CachedTokens::new(database.clone()));
+    let mut authenticators: Vec<Arc<dyn Authenticator>> = first.into_iter().collect();
+    authenticators.push(Arc::new(IssuedTokens::new(tokens.clone())));
+    let jwts = jwt::of(config)?;
+    authenticators.extend(jwts.authenticators);
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
         tokens: tokens.clone(),
         registry: database.clone(),
         stores,
-        authenticators: vec![first, Arc::new(IssuedTokens::new(tokens.clone()))],
+        hot: HotBodies::new(config.limits.memory_cache.into()),
+        authenticators,
         rates: rates::for_service(config).await?,
         background: Background::here(),
         limits: limits(config),
@@ -62,6 +71,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         files,
         tokens,
         backend,
+        jwt_keys: jwts.keys,
         development,
     })
 }
@@ -79,6 +89,7 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         tokens: database.clone(),
         registry: database.clone(),
         stores,
+        hot: HotBodies::new(0),
         authenticators: Vec::new(),
         rates: Rates::off(),
         background: Background::here(),
@@ -87,18 +98,21 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
     Ok((app, database))
 }
 
-/// Who is asked first about a caller: the operator's token, or those of development mode.
+/// Who is asked first about a caller: the operator's token where there is one, or those of development mode.
 fn first_authenticator(
     config: &Config,
-) -> Result<(Arc<dyn Authenticator>, Option<DevelopmentTokens>), Failure> {
+) -> Result<(Option<Arc<dyn Authenticator>>, Option<DevelopmentTokens>), Failure> {
     if let Some(token) = &config.access.admin_token {
-        return Ok((Arc::new(development::operator(token)), None));
+        return Ok((Some(Arc::new(development::operator(token))), None));
+    }
+    if !config.is_development() {
+        return Ok((None, None));
     }
     let tokens = DevelopmentTokens::kept_in(crate::data_folder::make(config)?)?;
     let known = tokens
         .authenticator()
         .map_err(|error| Failure::because("the development tokens", &error))?;
-    Ok((Arc::new(known), Some(tokens)))
+    Ok((Some(Arc::new(known)), Some(tokens)))
 }
 
 const fn limits(config: &Config) -> Limits {

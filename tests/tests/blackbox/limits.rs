@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 use reqwest::{Method, StatusCode};
 
 const ON: (&str, &str) = ("CLOAKROOM_RATE_LIMIT", "on");
+const SECRET_KEY: &str = "a-secret-key-of-a-backend-for-these-tests-only-4711";
 /// A window so long that nothing comes back while a test runs.
 const WINDOW: &str = "10000s";
 
@@ -271,7 +272,8 @@ async fn replicas(redis: &str, count: usize, limit: &str) -> (Vec<Service>, Clie
         .production()
         .env(ON.0, ON.1)
         .env("CLOAKROOM_RATE_LIMIT_DOWNLOAD", limit)
-        .env("CLOAKROOM_REDIS_URL", redis);
+        .env("CLOAKROOM_REDIS_URL", redis)
+        .env("CLOAKROOM_AUTH_SECRET_KEY", SECRET_KEY);
     let replicas = builder.start_replicas(count).await;
     let token = replicas[0]
         .create_token("user", &["--account", "1", "--user", "7"])
@@ -386,6 +388,7 @@ async fn a_service_starts_without_its_redis_for_limits_and_says_so() {
             "CLOAKROOM_REDIS_URL",
             "redis://:canary-secret@127.0.0.1:1/0",
         ),
+        ("CLOAKROOM_AUTH_SECRET_KEY", SECRET_KEY),
     ];
     let stand = Stand::with(&settings).await;
     let path = public_file(&stand.user()).await;

@@ -5,11 +5,15 @@
 mod bad_input;
 mod browser;
 mod cli;
+mod connections;
 mod cors;
+mod credentials;
 mod downloads;
 mod files;
 mod forms;
+mod headers;
 mod idempotency;
+mod issuers;
 mod limits;
 mod raw;
 mod replicas;

@@ -10,6 +10,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use cloakroom_application::{
     App, Background, Caller, Destination, Limits, NewUpload, Rates, Stores,
+    hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
 };
@@ -57,6 +58,7 @@ impl World {
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
             rates: Rates::off(),
+            hot: HotBodies::new(0),
             background: Background::here(),
             limits,
         });

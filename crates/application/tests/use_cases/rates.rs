@@ -62,18 +62,9 @@ impl Door {
             download: policy,
             auth_failure: policy,
         };
-        let whole = &world.app;
-        let app = App {
-            files: whole.files.clone(),
-            ledger: whole.ledger.clone(),
-            tokens: whole.tokens.clone(),
-            registry: whole.registry.clone(),
-            stores: whole.stores.clone(),
-            authenticators: vec![Arc::new(known)],
-            rates: Rates::new(Arc::new(LocalRates::new(&policies))),
-            background: whole.background.clone(),
-            limits: whole.limits.clone(),
-        };
+        let mut app = Arc::into_inner(world.app).unwrap();
+        app.authenticators = vec![Arc::new(known)];
+        app.rates = Rates::new(Arc::new(LocalRates::new(&policies)));
         Self { app, asked }
     }
 

@@ -104,6 +104,10 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.tokens.clone(),
         stopped(stop.clone()),
     ));
+    if let Some(keys) = service.jwt_keys.clone() {
+        let stop = stopped(stop.clone());
+        tasks.spawn(async move { keys.keep_fresh(stop).await });
+    }
     tasks
 }
 

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
 use cloakroom_domain::Bucket;
+use cloakroom_infrastructure::jwt::Algorithm;
 use ipnet::IpNet;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 settings! {
     /// Where the service listens, and what it is called from outside.
     http: Http, "Addresses" {
-        /// The address and port to listen at. Beyond this machine only with `CLOAKROOM_ADMIN_TOKEN`.
+        /// The address and port to listen at. Beyond this machine only outside development mode.
         listen: SocketAddr = "CLOAKROOM_LISTEN", ADDRESS,
             default "127.0.0.1:8080", example "0.0.0.0:8080";
         /// The address of the files API as clients know it, with the mount: `Location` and `public_url` start with it.
@@ -92,14 +93,61 @@ settings! {
 
     /// Who may call.
     access: Access, "Access" {
-        /// The operator's token, that travels as `Authorization: Bearer`. Without it the service runs in development
-        /// mode: it makes an admin and a user token, keeps them in `development-tokens.json` in the data folder,
-        /// accepts them in the cookie `token` as well, and listens on this machine only.
+        /// The operator's token, that travels as `Authorization: Bearer`. Where neither this nor Redis nor a key is
+        /// configured, the service runs in development mode: it makes an admin and a user token, keeps them in
+        /// `development-tokens.json` in the data folder, accepts them in the cookie `token` as well, and listens on
+        /// this machine only.
         admin_token: Option<Secret> = "CLOAKROOM_ADMIN_TOKEN", ADMIN_TOKEN,
-            unset "development mode", example "the output of `openssl rand -hex 32`";
-        /// The Redis of the application.
-        redis_url: Option<Secret> = "CLOAKROOM_REDIS_URL", REDIS,
-            unset "no Redis", example "redis://:password@redis:6379/0";
+            unset "nobody is admin but in development mode", example "the output of `openssl rand -hex 32`";
+        /// The backend's secret key (Django's `SECRET_KEY`): the salt of the keys under which its tokens are kept in
+        /// Redis, and what guest JWTs are signed with.
+        auth_secret_key: Option<Secret> = "CLOAKROOM_AUTH_SECRET_KEY", SECRET_KEY,
+            unset "needed with `CLOAKROOM_REDIS_URL`", example "the backend's `SECRET_KEY`";
+        /// What the backend's cache puts before its keys in Redis; Django's own is `{KEY_PREFIX}:{VERSION}:`.
+        auth_key_prefix: String = "CLOAKROOM_AUTH_KEY_PREFIX", KEY_PREFIX,
+            default ":1:", example "app:1:";
+        /// How many rounds of PBKDF2-HMAC-SHA256 lie between a token and its key in Redis.
+        auth_token_iterations: u32 = "CLOAKROOM_AUTH_TOKEN_ITERATIONS", ROUNDS,
+            default "1", example "100000";
+        /// How long a token that was found in Redis is good without asking again. Redis says at once when it is
+        /// gone; where it cannot (before Redis 6, or not allowed to), a second is the most.
+        auth_cache_ttl: Duration = "CLOAKROOM_AUTH_CACHE_TTL", CACHE_TTL,
+            default "30s", example "5s";
+    }
+
+    /// The Redis that the backend keeps its tokens in.
+    redis: Redis, "Redis" {
+        /// Redis 6 or later, where the backend's cache is: `redis://`, or `rediss://` for TLS.
+        url: Option<Secret> = "CLOAKROOM_REDIS_URL", REDIS,
+            unset "the backend's tokens are not known", example "redis://:password@redis:6379/1";
+    }
+
+    /// Users who come with a JWT of an identity provider. Only with a key or a key set.
+    jwt: Jwt, "JWTs of users" {
+        /// The key that the tokens of users are checked with: a shared secret for HS256, HS384 and HS512, or a public
+        /// key in PEM for RS* and PS* (RSA), ES256 (P-256), ES384 (P-384) or EdDSA (Ed25519). What kind of key it is
+        /// decides which of them count.
+        key: Option<Secret> = "CLOAKROOM_JWT_KEY", JWT_KEY,
+            unset "no configured key", example "the output of `openssl rand -hex 32`";
+        /// Where the issuer publishes its keys. They are fetched at the start, every 5 minutes, and for a key that is
+        /// not known yet at most every 5 seconds; while the issuer is down they are used for 24 hours.
+        jwks_url: Option<String> = "CLOAKROOM_JWT_JWKS_URL", KEY_SET_ADDRESS,
+            unset "no key set", example "https://id.example.com/.well-known/jwks.json";
+        /// The only algorithms that count, of those that the kind of the key allows.
+        algorithms: Option<Vec<Algorithm>> = "CLOAKROOM_JWT_ALGORITHMS", JWT_ALGORITHMS,
+            unset "all that the kind of the key allows", example "RS256,ES256";
+        /// The issuer (`iss`) that tokens must name.
+        issuer: Option<String> = "CLOAKROOM_JWT_ISSUER", CLAIM,
+            unset "any", example "https://id.example.com/";
+        /// The audience (`aud`) that tokens must name, alone or among others.
+        audience: Option<String> = "CLOAKROOM_JWT_AUDIENCE", CLAIM,
+            unset "tokens that name one are refused", example "files";
+        /// The claim that names the user.
+        user_claim: String = "CLOAKROOM_JWT_USER_CLAIM", CLAIM,
+            default "sub", example "user_id";
+        /// The claim that names the account.
+        account_claim: String = "CLOAKROOM_JWT_ACCOUNT_CLAIM", CLAIM,
+            default "account_id", example "https://example.com/account";
     }
 
     /// What pages in a browser may do.
@@ -153,6 +201,10 @@ settings! {
         /// Memory for large reads, shared by all downloads. Whoever finds it used up reads in small steps.
         read_buffer: u32 = "CLOAKROOM_READ_BUFFER", READ_BUFFER,
             default "64MiB", example "128MiB";
+        /// Memory for small bodies that are read often, so that they are read from the store once. Bodies of more
+        /// than 1 MiB, or a sixteenth of this, are not kept. `0` keeps none.
+        memory_cache: u32 = "CLOAKROOM_MEMORY_CACHE", READ_BUFFER,
+            default "64MiB", example "1GiB";
         /// Threads that serve requests; 0 for as many as there are cores.
         workers: usize = "CLOAKROOM_WORKERS", WORKERS,
             default "0", example "4";

@@ -25,7 +25,7 @@ pub(super) async fn for_service(config: &Config) -> Result<Rates, Failure> {
         download: rates.download,
         auth_failure: rates.auth_failure,
     };
-    let limiter: Arc<dyn RateLimiter> = match &config.access.redis_url {
+    let limiter: Arc<dyn RateLimiter> = match &config.redis.url {
         None => Arc::new(LocalRates::new(&policies)),
         Some(url) => {
             let shared = SharedRates::start(url.reveal(), policies).await;
