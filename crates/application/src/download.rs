@@ -133,11 +133,13 @@ async fn located<T>(
     attempt: impl AsyncFn(&Version) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let not_there = |error: &Error| {
-        let source = match error {
-            Error::Store { source, .. } => source,
-            _ => return false,
-        };
-        matches!(source, StoreError::NotFound)
+        matches!(
+            error,
+            Error::Store {
+                source: StoreError::NotFound,
+                ..
+            }
+        )
     };
     match attempt(&selected.version).await {
         Err(error) if not_there(&error) => {}

@@ -83,51 +83,56 @@ pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     let offloading = before().offload_from(objects).start().await;
     let proxying = before().start().await;
     let token = service.create_token("user", &OWNER).await;
-    let owner = service.anonymous().with(Some(&token));
-
     let mut rows = Vec::new();
     for read in READS {
-        let body = Seeded::new(read.size, read.size);
-        let file = owner.uploaded("bench.bin", body).await;
         let through = if read.offloaded {
             &offloading
         } else {
             &proxying
         };
-        let id = client::id(&file);
-        through
-            .client()
-            .with(Some(&token))
-            .assert_body(id, body)
-            .await;
-        let load = |url: String| Load {
-            url,
-            token: token.clone(),
-            connections: read.connections,
-            script: None,
-        };
-        let ours = load(through.url(&file_path(id)));
-        let theirs = load(plain.put("bench.bin", body));
-        let rate = async |load: &Load, time| {
-            let rate = wrk(load, time).await;
-            match read.unit {
-                Unit::Requests => rate.requests,
-                Unit::Bytes => rate.bytes,
-            }
-        };
-        let work = Work {
-            name: read.name,
-            against: "nginx",
-            unit: read.unit,
-            goal: read.goal,
-        };
-        let row = compare(
-            options,
-            work,
-            async |time| rate(&ours, time).await,
-            async |time| rate(&theirs, time).await,
-        );
-        rows.push(row.await);
+        rows.push(row(options, &read, through, &plain, &token).await);
     }
     rows
+}
+
+async fn row(
+    options: &Options,
+    read: &Read,
+    through: &servers::Nginx,
+    plain: &Nginx,
+    token: &str,
+) -> Row {
+    let body = Seeded::new(read.size, read.size);
+    let owner = through.client().with(Some(token));
+    let file = owner.uploaded("bench.bin", body).await;
+    let id = client::id(&file);
+    owner.assert_body(id, body).await;
+    let load = |url: String| Load {
+        url,
+        token: token.to_owned(),
+        connections: read.connections,
+        script: None,
+    };
+    let ours = load(through.url(&file_path(id)));
+    let theirs = load(plain.put("bench.bin", body));
+    let rate = async |load: &Load, time| {
+        let rate = wrk(load, time).await;
+        match read.unit {
+            Unit::Requests => rate.requests,
+            Unit::Bytes => rate.bytes,
+        }
+    };
+    let work = Work {
+        name: read.name,
+        against: "nginx",
+        unit: read.unit,
+        goal: read.goal,
+    };
+    compare(
+        options,
+        work,
+        async |time| rate(&ours, time).await,
+        async |time| rate(&theirs, time).await,
+    )
+    .await
 }

@@ -118,95 +118,102 @@ impl Seen {
 }
 
 /// A request, and whether nginx sends the bytes.
-type Row = (Method, &'static str, Vec<(&'static str, String)>, bool);
+struct Row {
+    method: Method,
+    more: &'static str,
+    headers: Vec<(&'static str, String)>,
+    sent: bool,
+}
+
+fn get(headers: &[(&'static str, &str)], sent: bool) -> Row {
+    let owned = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
+    Row {
+        method: Method::GET,
+        more: "",
+        headers: headers.iter().map(owned).collect(),
+        sent,
+    }
+}
+
+const LARGE: &str = "bytes=1000000-1999999";
+const LONG_AGO: &str = "Tue, 14 Nov 2000 22:13:20 GMT";
+const AHEAD: &str = "Tue, 14 Nov 2034 22:13:20 GMT";
+
+/// Ranges of every form, and what is none.
+const RANGES: [(&str, bool); 19] = [
+    (LARGE, true),
+    ("bytes=1000000-", true),
+    ("bytes=-1000000", true),
+    ("bytes=-99999999", true),
+    ("bytes=0-2999999", true),
+    ("bytes=2000000-999999999999999999", true),
+    ("bytes=2000000-9999999999999999999999", false),
+    ("BYTES=1000000-1999999", false),
+    ("bytes=0-1000000,500000-2000000", false),
+    ("bytes=0-99999,200000-299999", false),
+    ("bytes=0-9", false),
+    ("bytes=3000000-", false),
+    ("bytes=-0", false),
+    ("bytes=5-2", true),
+    ("bytes=--1", true),
+    ("bytes=a-b", true),
+    ("items=0-99", true),
+    ("bytes=", true),
+    ("bytes=0-1,x", true),
+];
 
 fn rows(file: &Value, modified: &str) -> Vec<Row> {
     let etag = file["etag"].as_str().unwrap();
-    let one = |name: &'static str, value: &str| vec![(name, value.to_owned())];
-    let range = |value: &str| one("Range", value);
-    let with = |value: &str, name: &'static str, other: &str| {
-        vec![("Range", value.to_owned()), (name, other.to_owned())]
+    let weak = format!("W/{etag}");
+    let head = |headers| Row {
+        method: Method::HEAD,
+        ..get(headers, false)
     };
-    let (long_ago, ahead) = (
-        "Tue, 14 Nov 2000 22:13:20 GMT",
-        "Tue, 14 Nov 2034 22:13:20 GMT",
-    );
-    let large = "bytes=1000000-1999999";
-    let get = |headers: Vec<(&'static str, String)>, sent| (Method::GET, "", headers, sent);
+    let at = |more| Row {
+        more,
+        ..get(&[], true)
+    };
     let mut rows = vec![
-        get(vec![], true),
-        (Method::GET, "?disposition=inline", vec![], true),
-        (Method::GET, "/versions/1", vec![], true),
-        (Method::HEAD, "", vec![], false),
-        (Method::HEAD, "", range(large), false),
+        get(&[], true),
+        at("?disposition=inline"),
+        at("/versions/1"),
+        head(&[]),
+        head(&[("Range", LARGE)]),
+        get(&[("Accept-Encoding", "gzip, br")], true),
+        get(&[("Origin", "https://app.example.com")], true),
+        get(&[("Content-Length", "0")], false),
+        get(
+            &[("If-None-Match", "\"other\""), ("If-Modified-Since", AHEAD)],
+            true,
+        ),
     ];
-    // Ranges of every form, and what is none.
-    for (value, sent) in [
-        (large, true),
-        ("bytes=1000000-", true),
-        ("bytes=-1000000", true),
-        ("bytes=-99999999", true),
-        ("bytes=0-2999999", true),
-        ("bytes=2000000-999999999999999999", true),
-        ("bytes=2000000-9999999999999999999999", false),
-        ("BYTES=1000000-1999999", false),
-        ("bytes=0-1000000,500000-2000000", false),
-        ("bytes=0-99999,200000-299999", false),
-        ("bytes=0-9", false),
-        ("bytes=3000000-", false),
-        ("bytes=-0", false),
-        ("bytes=5-2", true),
-        ("bytes=--1", true),
-        ("bytes=a-b", true),
-        ("items=0-99", true),
-        ("bytes=", true),
-        ("bytes=0-1,x", true),
-    ] {
-        rows.push(get(range(value), sent));
-    }
-    // If-Range.
-    for (value, sent) in [
-        (etag, true),
-        (modified, true),
-        ("\"other\"", true),
-        (long_ago, true),
-        (ahead, true),
-        ("yesterday", true),
-        (&format!("W/{etag}"), true),
-    ] {
-        rows.push(get(with(large, "If-Range", value), sent));
-        rows.push(get(one("If-Range", value), true));
-    }
-    // Conditions.
+    rows.extend(RANGES.map(|(value, sent)| get(&[("Range", value)], sent)));
     for (name, value, sent) in [
+        ("If-Range", etag, true),
+        ("If-Range", modified, true),
+        ("If-Range", "\"other\"", true),
+        ("If-Range", LONG_AGO, true),
+        ("If-Range", AHEAD, true),
+        ("If-Range", "yesterday", true),
+        ("If-Range", &weak, true),
         ("If-None-Match", etag, false),
         ("If-None-Match", "*", false),
         ("If-None-Match", "\"other\"", true),
         ("If-None-Match", "rubbish", true),
         ("If-Modified-Since", modified, false),
-        ("If-Modified-Since", ahead, false),
-        ("If-Modified-Since", long_ago, true),
+        ("If-Modified-Since", AHEAD, false),
+        ("If-Modified-Since", LONG_AGO, true),
         ("If-Modified-Since", "yesterday", true),
         ("If-Match", etag, false),
         ("If-Match", "*", false),
         ("If-Match", "\"other\"", false),
         ("If-Unmodified-Since", modified, false),
-        ("If-Unmodified-Since", long_ago, false),
+        ("If-Unmodified-Since", LONG_AGO, false),
         ("If-Unmodified-Since", "yesterday", false),
     ] {
-        rows.push(get(one(name, value), sent));
-        rows.push(get(with(large, name, value), sent));
+        rows.push(get(&[(name, value)], sent));
+        rows.push(get(&[("Range", LARGE), (name, value)], sent));
     }
-    rows.push(get(
-        vec![
-            ("If-None-Match", "\"other\"".to_owned()),
-            ("If-Modified-Since", ahead.to_owned()),
-        ],
-        true,
-    ));
-    rows.push(get(one("Accept-Encoding", "gzip, br"), true));
-    rows.push(get(one("Origin", "https://app.example.com"), true));
-    rows.push((Method::GET, "", one("Content-Length", "0"), false));
     rows
 }
 
@@ -220,7 +227,13 @@ async fn offloaded_answers_are_those_of_the_service_itself() {
         let path = file_path(id(&file));
         let head = see(direct.get(&path).send().await.unwrap()).await;
         let rows = rows(&file, head.header("last-modified"));
-        for (number, (method, more, headers, sent)) in rows.into_iter().enumerate() {
+        for (number, row) in rows.into_iter().enumerate() {
+            let Row {
+                method,
+                more,
+                headers,
+                sent,
+            } = row;
             let what = format!("{setup:?}: {method} {more} {headers:?}");
             let ask = async |client: &Client, way: &str| {
                 let mut request = client.call(method.clone(), &format!("{path}{more}"));
