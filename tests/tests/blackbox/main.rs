@@ -10,6 +10,7 @@ mod files;
 mod forms;
 mod idempotency;
 mod raw;
+mod redis_tokens;
 mod replicas;
 mod routes;
 mod settings;
