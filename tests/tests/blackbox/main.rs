@@ -18,6 +18,7 @@ mod issuers;
 mod limits;
 mod nginx;
 mod raw;
+mod redis_tokens;
 mod replicas;
 mod routes;
 mod settings;
