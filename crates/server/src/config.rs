@@ -1,5 +1,6 @@
 //! Configuration: read once, at the start. Nothing else reads the environment.
 
+mod aliases;
 mod declare;
 #[cfg(test)]
 mod document;
@@ -18,6 +19,7 @@ use cloakroom_domain::BucketRule;
 use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
 
 pub(crate) use self::{
+    aliases::announce,
     declare::{Absent, Setting},
     kinds::{Driver, LogFormat},
     problem::Problem,

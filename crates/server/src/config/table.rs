@@ -46,6 +46,10 @@ settings! {
         /// PostgreSQL (13 or later), or a SQLite file for a single `cloakroom serve`.
         url: Option<Secret> = "CLOAKROOM_DATABASE_URL", DATABASE,
             unset "`sqlite://`, the data folder, and `/cloakroom.db`", example "postgres://cloakroom:password@db/cloakroom";
+        /// The schema of PostgreSQL that the tables are in, made if it is not there: for a database that holds another
+        /// application's tables, too.
+        schema: Option<String> = "CLOAKROOM_DATABASE_SCHEMA", SCHEMA,
+            unset "the first of the user's search path, as a rule `public`", example "cloakroom";
         /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
         connections: u32 = "CLOAKROOM_DATABASE_CONNECTIONS", CONNECTIONS,
             default "16", example "32";
