@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod fsck;
 mod health;
+mod import;
 pub mod ports;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
@@ -26,6 +27,7 @@ pub use files::{
 };
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
+pub use import::{ImportEvent, ImportSummary, ImportTarget, NotTaken, import};
 pub use sweep::{SweepReport, sweep};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};
 pub use versions::{VersionPage, delete_version, restore_version, versions};

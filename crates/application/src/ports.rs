@@ -4,6 +4,7 @@
 
 mod credentials;
 mod files;
+mod import;
 mod ledger;
 mod objects;
 mod registry;
@@ -14,6 +15,7 @@ pub use files::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
     ListOrder, PageMark, Purged, TypeFilter, VersionError,
 };
+pub use import::{FileImport, ForeignFiles, ForeignRow, ImportedFile};
 pub use ledger::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
     VersionLedger,

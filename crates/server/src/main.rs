@@ -19,7 +19,7 @@ use cloakroom_application::FsckOptions;
 
 use crate::{
     cli::{Cli, Command},
-    commands::{db, fsck, healthcheck, openapi, serve, token},
+    commands::{db, fsck, healthcheck, import, openapi, serve, token},
     config::Config,
     failure::Failure,
 };
@@ -73,6 +73,11 @@ async fn act(command: &Command, config: &Config) -> Result<Outcome, Failure> {
                 verify: *verify,
             };
             if !fsck::run(config, options, *output).await? {
+                return Ok(Outcome::Findings);
+            }
+        }
+        Command::Import(command) => {
+            if !import::run(command, config).await? {
                 return Ok(Outcome::Findings);
             }
         }

@@ -1,6 +1,7 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
 pub(crate) mod database;
+pub(crate) mod import;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 

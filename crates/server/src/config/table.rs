@@ -59,6 +59,13 @@ settings! {
             default "10000", example "100000";
     }
 
+    /// Another service's files, taken over.
+    import: Import, "Import" {
+        /// The database with the FastAPI service's table `files`, for `cloakroom import pneumatic`. It is only read.
+        database_url: Option<Secret> = "CLOAKROOM_IMPORT_DATABASE_URL", DATABASE,
+            unset "the service's own database", example "postgres://pneumatic:password@file-postgres/pneumatic";
+    }
+
     /// Where bytes are.
     store: Store, "Store" {
         /// The folder for the SQLite file, the `fs` store's objects (under `objects`) and the development tokens.

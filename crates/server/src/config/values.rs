@@ -97,6 +97,8 @@ impl Values {
                 Ok(value) => {
                     values.insert(setting.name, value);
                 }
+                // A wrong alias is in the way of every setting that is made of it.
+                Err(problem) if problems.contains(&problem) => {}
                 Err(problem) => problems.push(problem),
             }
         }
