@@ -37,6 +37,8 @@ impl Client {
     /// A caller without a credential; `base` is `http://host:port`.
     #[must_use]
     pub fn new(base: &str) -> Self {
+        // Clients are built without a provider of their own; that one is there already changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // No test waits for ever for a service that was killed.

@@ -1,6 +1,7 @@
-//! Real PostgreSQL, Redis, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
+//! Real PostgreSQL, Redis, nginx, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
 
 pub mod garage;
+mod nginx;
 mod postgres;
 pub mod rclone;
 mod redis;
@@ -16,6 +17,7 @@ use std::{
 use crate::process::{PATIENCE, Process};
 
 pub use self::{
+    nginx::{Nginx, NginxBuilder},
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
     redis::Redis,
     s3::S3Access,

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Error,
+    hot::HotBodies,
     ports::{
         Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
     },
@@ -67,6 +68,8 @@ pub struct App {
     pub registry: Arc<dyn StoreRegistry>,
     /// Those stores, opened.
     pub stores: Stores,
+    /// Small bodies that are read often.
+    pub hot: HotBodies,
     /// Who recognises callers, asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// Work that outlives its request.

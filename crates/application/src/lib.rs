@@ -11,6 +11,7 @@ mod files;
 mod fsck;
 mod health;
 mod import;
+pub mod hot;
 pub mod ports;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]

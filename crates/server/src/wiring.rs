@@ -11,6 +11,7 @@ use cloakroom_application::{
     App, Background, Limits,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
+    hot::HotBodies,
     ports::{Authenticator, FileRepository},
 };
 use cloakroom_infrastructure::metadata::Database;
@@ -50,6 +51,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         tokens: tokens.clone(),
         registry: database.clone(),
         stores,
+        hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators: vec![first, Arc::new(IssuedTokens::new(tokens.clone()))],
         background: Background::here(),
         limits: limits(config),
@@ -77,6 +79,7 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         tokens: database.clone(),
         registry: database.clone(),
         stores,
+        hot: HotBodies::new(0),
         authenticators: Vec::new(),
         background: Background::here(),
         limits: limits(config),

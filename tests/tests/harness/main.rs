@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod browser;
+mod nginx;
 mod proxy;
 mod servers;
 mod service;

@@ -10,6 +10,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use cloakroom_application::{
     App, Background, Caller, Destination, Limits, NewUpload, Stores,
+    hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
 };
@@ -56,6 +57,7 @@ impl World {
             registry: database.clone(),
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
+            hot: HotBodies::new(0),
             background: Background::here(),
             limits,
         });

@@ -122,6 +122,10 @@ settings! {
         /// Memory for large reads, shared by all downloads. Whoever finds it used up reads in small steps.
         read_buffer: u32 = "CLOAKROOM_READ_BUFFER", READ_BUFFER,
             default "64MiB", example "128MiB";
+        /// Memory for small bodies that are read often, so that they are read from the store once. Bodies of more
+        /// than 1 MiB, or a sixteenth of this, are not kept. `0` keeps none.
+        memory_cache: u32 = "CLOAKROOM_MEMORY_CACHE", READ_BUFFER,
+            default "64MiB", example "1GiB";
         /// Threads that serve requests; 0 for as many as there are cores.
         workers: usize = "CLOAKROOM_WORKERS", WORKERS,
             default "0", example "4";
