@@ -10,8 +10,8 @@ mod error;
 mod files;
 mod fsck;
 mod health;
-mod import;
 pub mod hot;
+mod import;
 pub mod ports;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]

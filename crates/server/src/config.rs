@@ -51,9 +51,12 @@ fn load_from(
 }
 
 impl Config {
-    /// Whether nobody chose a credential, so that the service makes its own and stays on this machine.
+    /// Whether nobody chose a credential or where to find some, so that the service makes its own and stays on this
+    /// machine.
     pub(crate) const fn is_development(&self) -> bool {
         self.access.admin_token.is_none()
+            && self.redis.url.is_none()
+            && self.access.auth_secret_key.is_none()
     }
 
     /// The database's address.
@@ -118,6 +121,13 @@ impl Config {
                  this machine only, such as 127.0.0.1:{}",
                 listen.port()
             ));
+        }
+        if self.redis.url.is_some() && self.access.auth_secret_key.is_none() {
+            say(
+                "CLOAKROOM_REDIS_URL is set, but without CLOAKROOM_AUTH_SECRET_KEY no token can be found there; \
+                 expected it to be the backend's SECRET_KEY"
+                    .to_owned(),
+            );
         }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {

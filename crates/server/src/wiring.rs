@@ -45,6 +45,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         config.database.file_cache,
     ));
     let tokens = Arc::new(CachedTokens::new(database.clone()));
+    let mut authenticators: Vec<Arc<dyn Authenticator>> = first.into_iter().collect();
+    authenticators.push(Arc::new(IssuedTokens::new(tokens.clone())));
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
@@ -52,7 +54,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         registry: database.clone(),
         stores,
         hot: HotBodies::new(config.limits.memory_cache.into()),
-        authenticators: vec![first, Arc::new(IssuedTokens::new(tokens.clone()))],
+        authenticators,
         background: Background::here(),
         limits: limits(config),
     };
@@ -87,18 +89,21 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
     Ok((app, database))
 }
 
-/// Who is asked first about a caller: the operator's token, or those of development mode.
+/// Who is asked first about a caller: the operator's token where there is one, or those of development mode.
 fn first_authenticator(
     config: &Config,
-) -> Result<(Arc<dyn Authenticator>, Option<DevelopmentTokens>), Failure> {
+) -> Result<(Option<Arc<dyn Authenticator>>, Option<DevelopmentTokens>), Failure> {
     if let Some(token) = &config.access.admin_token {
-        return Ok((Arc::new(development::operator(token)), None));
+        return Ok((Some(Arc::new(development::operator(token))), None));
+    }
+    if !config.is_development() {
+        return Ok((None, None));
     }
     let tokens = DevelopmentTokens::kept_in(crate::data_folder::make(config)?)?;
     let known = tokens
         .authenticator()
         .map_err(|error| Failure::because("the development tokens", &error))?;
-    Ok((Arc::new(known), Some(tokens)))
+    Ok((Some(Arc::new(known)), Some(tokens)))
 }
 
 const fn limits(config: &Config) -> Limits {

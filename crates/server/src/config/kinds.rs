@@ -9,8 +9,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use cloakroom_domain::Bucket;
 
 use self::readers::{
-    MIB, buffer, duration, is_bucket_name, is_default_secret, mount, number, size, web_address,
-    without_password, without_userinfo,
+    MIB, buffer, duration, is_bucket_name, is_default_secret, is_placeholder_key, is_redis_address,
+    mount, number, size, web_address, without_password, without_userinfo,
 };
 use super::secret::{MASK, Secret};
 
@@ -187,6 +187,44 @@ pub(crate) const ADMIN_TOKEN: Kind<Secret> = Kind::new(
     },
 )
 .masked(Masking::Secret);
+
+pub(crate) const SECRET_KEY: Kind<Secret> = Kind::new(
+    "secret",
+    "16 to 1024 printable characters that are nobody's default: the backend's own SECRET_KEY, without django-insecure- \
+     before it",
+    |text| {
+        let printable = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        ((16..=1024).contains(&text.len()) && printable && !is_placeholder_key(text))
+            .then(|| Secret::new(text.to_owned()))
+    },
+)
+.masked(Masking::Secret);
+
+pub(crate) const REDIS: Kind<Secret> = Kind::new(
+    "URL",
+    "redis://user:password@host:port/database, or rediss:// for TLS",
+    |text| is_redis_address(text).then(|| Secret::new(text.to_owned())),
+)
+.masked(Masking::Password);
+
+pub(crate) const KEY_PREFIX: Kind<String> = Kind::new(
+    "text",
+    "1 to 200 printable characters without spaces, such as :1:",
+    |text| {
+        let graphic = text.bytes().all(|b| b.is_ascii_graphic());
+        (text.len() <= 200 && graphic).then(|| text.to_owned())
+    },
+);
+
+pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 10000000", |text| {
+    number(text, 1, 10_000_000)
+});
+
+pub(crate) const CACHE_TTL: Kind<Duration> = Kind::new(
+    "duration",
+    "a duration of at most an hour, such as 30s; 0s to ask each time",
+    |text| duration(text).filter(|duration| *duration <= Duration::from_secs(60 * 60)),
+);
 
 pub(crate) const SWITCH: Kind<bool> = Kind::new("switch", "on or off", |text| match text {
     "on" | "true" | "1" => Some(true),

@@ -16,7 +16,7 @@ use super::{
 settings! {
     /// Where the service listens, and what it is called from outside.
     http: Http, "Addresses" {
-        /// The address and port to listen at. Beyond this machine only with `CLOAKROOM_ADMIN_TOKEN`.
+        /// The address and port to listen at. Beyond this machine only outside development mode.
         listen: SocketAddr = "CLOAKROOM_LISTEN", ADDRESS,
             default "127.0.0.1:8080", example "0.0.0.0:8080";
         /// The address of the files API as clients know it, with the mount: `Location` and `public_url` start with it.
@@ -101,11 +101,33 @@ settings! {
 
     /// Who may call.
     access: Access, "Access" {
-        /// The operator's token, that travels as `Authorization: Bearer`. Without it the service runs in development
-        /// mode: it makes an admin and a user token, keeps them in `development-tokens.json` in the data folder,
-        /// accepts them in the cookie `token` as well, and listens on this machine only.
+        /// The operator's token, that travels as `Authorization: Bearer`. Where neither this nor Redis nor a key is
+        /// configured, the service runs in development mode: it makes an admin and a user token, keeps them in
+        /// `development-tokens.json` in the data folder, accepts them in the cookie `token` as well, and listens on
+        /// this machine only.
         admin_token: Option<Secret> = "CLOAKROOM_ADMIN_TOKEN", ADMIN_TOKEN,
-            unset "development mode", example "the output of `openssl rand -hex 32`";
+            unset "nobody is admin but in development mode", example "the output of `openssl rand -hex 32`";
+        /// The backend's secret key (Django's `SECRET_KEY`): the salt of the keys under which its tokens are kept in
+        /// Redis, and what guest JWTs are signed with.
+        auth_secret_key: Option<Secret> = "CLOAKROOM_AUTH_SECRET_KEY", SECRET_KEY,
+            unset "needed with `CLOAKROOM_REDIS_URL`", example "the backend's `SECRET_KEY`";
+        /// What the backend's cache puts before its keys in Redis; Django's own is `{KEY_PREFIX}:{VERSION}:`.
+        auth_key_prefix: String = "CLOAKROOM_AUTH_KEY_PREFIX", KEY_PREFIX,
+            default ":1:", example "app:1:";
+        /// How many rounds of PBKDF2-HMAC-SHA256 lie between a token and its key in Redis.
+        auth_token_iterations: u32 = "CLOAKROOM_AUTH_TOKEN_ITERATIONS", ROUNDS,
+            default "1", example "100000";
+        /// How long a token that was found in Redis is good without asking again. Redis says at once when it is
+        /// gone; where it cannot (before Redis 6, or not allowed to), a second is the most.
+        auth_cache_ttl: Duration = "CLOAKROOM_AUTH_CACHE_TTL", CACHE_TTL,
+            default "30s", example "5s";
+    }
+
+    /// The Redis that the backend keeps its tokens in.
+    redis: Redis, "Redis" {
+        /// Redis 6 or later, where the backend's cache is: `redis://`, or `rediss://` for TLS.
+        url: Option<Secret> = "CLOAKROOM_REDIS_URL", REDIS,
+            unset "the backend's tokens are not known", example "redis://:password@redis:6379/1";
     }
 
     /// Bounds.

@@ -178,6 +178,16 @@ fn development_mode_stays_on_this_machine() {
         ("CLOAKROOM_ADMIN_TOKEN", "a-token-of-mine"),
     ];
     assert!(load(&pairs, "").is_ok());
+    // Where callers' tokens come from elsewhere nothing is made up.
+    let (key, open) = ("7f3a9c2e51b04d187f3a9c2e51b04d18", "0.0.0.0:8080");
+    let pairs = [
+        ("CLOAKROOM_LISTEN", open),
+        ("CLOAKROOM_AUTH_SECRET_KEY", key),
+        ("CLOAKROOM_REDIS_URL", "redis://redis:6379/1"),
+    ];
+    for some in [&pairs[..2], &pairs[..]] {
+        assert!(!load(some, "").unwrap().0.is_development());
+    }
     for loopback in [
         "127.0.0.9:1",
         "[::1]:1",
@@ -207,6 +217,24 @@ fn s3_needs_credentials_and_one_way_to_find_buckets() {
 }
 
 #[test]
+fn redis_needs_the_secret_key_of_the_backend() {
+    let line = refusal(
+        &[("CLOAKROOM_REDIS_URL", "redis://:canary@redis:6379/1")],
+        "",
+    );
+    assert!(
+        line.contains("CLOAKROOM_AUTH_SECRET_KEY") && !line.contains("canary"),
+        "{line}"
+    );
+    let placeholder = [("CLOAKROOM_AUTH_SECRET_KEY", "django-insecure-canary-canary")];
+    let line = refusal(&placeholder, "");
+    assert!(
+        line.contains("is \"****\"") && !line.contains("canary"),
+        "{line}"
+    );
+}
+
+#[test]
 fn every_default_and_example_is_of_its_kind() {
     for setting in table::all() {
         if let Absent::Default(text) = setting.absent {
@@ -233,6 +261,8 @@ fn no_secret_prints() {
     let pairs = [
         ("CLOAKROOM_ADMIN_TOKEN", "canary-1-xxx"),
         ("CLOAKROOM_DATABASE_URL", "postgres://u:canary@h/d"),
+        ("CLOAKROOM_REDIS_URL", "redis://u:canary@h/1"),
+        ("CLOAKROOM_AUTH_SECRET_KEY", "canary-of-a-secret-key"),
         ("CLOAKROOM_S3_ACCESS_KEY_ID", "canary"),
         ("CLOAKROOM_S3_SECRET_ACCESS_KEY", "canary"),
     ];

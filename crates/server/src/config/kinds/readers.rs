@@ -91,13 +91,17 @@ pub(super) fn is_bucket_name(text: &str) -> bool {
     text.bytes().all(known) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// What people leave in place of a secret.
-pub(super) fn is_default_secret(text: &str) -> bool {
-    let plain: String = text
-        .chars()
+/// The letters and digits, without case.
+fn plain(text: &str) -> String {
+    text.chars()
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
-        .collect();
+        .collect()
+}
+
+/// What people leave in place of a secret.
+pub(super) fn is_default_secret(text: &str) -> bool {
+    let plain = plain(text);
     let known = [
         "changeme",
         "changethis",
@@ -113,6 +117,45 @@ pub(super) fn is_default_secret(text: &str) -> bool {
     known.contains(&plain.as_str())
         || plain.starts_with("changeme")
         || text.bytes().all(|b| Some(b) == text.bytes().next())
+}
+
+/// What people, and `django-admin startproject`, leave in place of a secret key.
+pub(super) fn is_placeholder_key(text: &str) -> bool {
+    let plain = plain(text);
+    let known = [
+        "djangoinsecure",
+        "insecure",
+        "changethis",
+        "replaceme",
+        "replacethis",
+        "yoursecret",
+        "yourdjangosecret",
+        "mysecret",
+        "supersecret",
+        "secretkey",
+        "djangosecretkey",
+        "notasecret",
+        "notsecret",
+        "developmentsecret",
+        "devsecret",
+    ];
+    let mut seen = [false; 128];
+    text.bytes().for_each(|b| seen[usize::from(b & 127)] = true);
+    let different = seen.iter().filter(|seen| **seen).count();
+    is_default_secret(text) || known.iter().any(|start| plain.starts_with(start)) || different < 5
+}
+
+/// An address of a Redis server, with at most the number of a database as its path.
+pub(super) fn is_redis_address(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else {
+        return false;
+    };
+    let database = url.path().trim_start_matches('/');
+    matches!(url.scheme(), "redis" | "rediss")
+        && url.host_str().is_some_and(|host| !host.is_empty())
+        && (database.is_empty() || database.parse::<u16>().is_ok())
+        && url.query().is_none()
+        && url.fragment().is_none()
 }
 
 /// An address without whatever stands before its host.

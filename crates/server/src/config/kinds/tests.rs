@@ -113,6 +113,58 @@ fn a_default_or_short_admin_token_is_no_token() {
 }
 
 #[test]
+fn a_placeholder_or_short_secret_key_is_no_key() {
+    for bad in [
+        "short-key",
+        "django-insecure-7f3a9c2e51b04d18",
+        "changeme-changeme-changeme",
+        "CHANGE_THIS_IN_PRODUCTION",
+        "your-secret-key-here-1234",
+        "secret-key-secret-key",
+        "abababababababababab",
+        "with-a-\u{7}-bell-in-the-middle",
+        "ключ-который-никто-не-знает",
+    ] {
+        assert!(!takes(&SECRET_KEY, bad), "{bad}");
+    }
+    for good in [
+        "k(8!x+d0^f-2m@w)_q#5",
+        "7f3a9c2e51b04d187f3a9c2e51b04d18",
+        "a key of a few words that nobody guesses",
+    ] {
+        assert!(takes(&SECRET_KEY, good), "{good}");
+    }
+}
+
+#[test]
+fn only_addresses_of_redis_servers_are_taken() {
+    for good in [
+        "redis://redis",
+        "redis://127.0.0.1:6379/1",
+        "rediss://user:p%40ss@redis.example.com:6380/0",
+        "redis://:password@[::1]:6379",
+    ] {
+        assert!(takes(&REDIS, good), "{good}");
+    }
+    for bad in [
+        "redis",
+        "redis://",
+        "http://redis:6379",
+        "redis+unix:///tmp/redis.sock",
+        "redis://redis/name",
+        "redis://redis/1?protocol=resp2",
+        "rediss://redis/#insecure",
+    ] {
+        assert!(!takes(&REDIS, bad), "{bad}");
+    }
+    let show = |text| REDIS.masking.show(text);
+    assert_eq!(
+        show("redis://:pw@redis:6379/1"),
+        "redis://:****@redis:6379/1"
+    );
+}
+
+#[test]
 fn a_mistyped_level_is_no_filter() {
     for good in [
         "info",
