@@ -7,10 +7,11 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error,
+    Error, Permissions,
     hot::HotBodies,
     ports::{
-        Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
+        Authenticator, FileRepository, ObjectStore, RevocationFeed, StoreRegistry, TokenRepository,
+        VersionLedger,
     },
 };
 
@@ -72,6 +73,10 @@ pub struct App {
     pub hot: HotBodies,
     /// Who recognises callers, asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Who may do what, where our own rules do not say.
+    pub permissions: Arc<Permissions>,
+    /// Where other replicas hear what was taken back.
+    pub revocations: Arc<dyn RevocationFeed>,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

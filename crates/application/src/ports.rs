@@ -7,6 +7,7 @@ mod files;
 mod import;
 mod ledger;
 mod objects;
+mod permissions;
 mod registry;
 mod tokens;
 
@@ -23,6 +24,9 @@ pub use ledger::{
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     StoreError, WriteHints,
+};
+pub use permissions::{
+    Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
 pub use registry::{StoreRecord, StoreRegistry};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};

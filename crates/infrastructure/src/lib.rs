@@ -1,4 +1,5 @@
-//! Adapters: databases and object stores.
+//! Adapters: databases, object stores, the permission backend.
 
 pub mod metadata;
+pub mod permission;
 pub mod stores;

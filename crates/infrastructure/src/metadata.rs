@@ -17,6 +17,7 @@ mod plans;
 mod pneumatic;
 mod pool;
 mod registry;
+mod revocations;
 mod rows;
 mod schema;
 mod session;

@@ -1,5 +1,6 @@
 //! The HTTP face: routes, extractors, middleware, the one table of errors to statuses.
 
+mod access;
 mod caller;
 mod conditions;
 mod dates;

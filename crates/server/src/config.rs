@@ -24,7 +24,7 @@ pub(crate) use self::{
     kinds::{Driver, LogFormat},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS, Logging},
+    table::{Config, GROUPS, Logging, Permission},
     values::Values,
 };
 

@@ -2,13 +2,14 @@
 
 pub(crate) mod database;
 pub(crate) mod import;
+mod permissions;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits,
+    App, Background, Limits, Permissions,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
@@ -55,6 +56,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         stores,
         hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators,
+        permissions: Arc::new(permissions::of(&config.permission)?),
+        revocations: database.clone(),
         background: Background::here(),
         limits: limits(config),
     };
@@ -83,6 +86,8 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         stores,
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
+        permissions: Arc::new(Permissions::without_backend()),
+        revocations: database.clone(),
         background: Background::here(),
         limits: limits(config),
     };

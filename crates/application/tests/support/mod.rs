@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Stores,
+    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Stores,
     hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
@@ -31,6 +31,10 @@ const BUCKET: &str = "files";
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(Permissions::without_backend()).await
+    }
+
+    pub async fn with(permissions: Permissions) -> Self {
         let database = Arc::new(MemoryDatabase::new());
         let store = MemoryStore::new();
         let id = StoreId::random();
@@ -58,6 +62,8 @@ impl World {
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
             hot: HotBodies::new(0),
+            permissions: Arc::new(permissions),
+            revocations: database.clone(),
             background: Background::here(),
             limits,
         });

@@ -102,6 +102,7 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.database.clone(),
         service.files.clone(),
         service.tokens.clone(),
+        service.app.permissions.clone(),
         stopped(stop.clone()),
     ));
     tasks

@@ -6,11 +6,13 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use cloakroom_domain::Bucket;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::permission::PermissionProtocol;
 
 use self::readers::{
-    MIB, buffer, duration, is_bucket_name, is_default_secret, is_placeholder_key, is_redis_address,
-    mount, number, size, web_address, without_password, without_userinfo,
+    MIB, actions, buffer, duration, endpoint, is_bucket_name, is_default_secret,
+    is_placeholder_key, is_redis_address, mount, number, size, web_address, without_password,
+    without_userinfo,
 };
 use super::secret::{MASK, Secret};
 
@@ -89,9 +91,16 @@ pub(crate) const WEB_ADDRESS: Kind<String> = Kind::new(
 )
 .masked(Masking::Userinfo);
 
+pub(crate) const ENDPOINT: Kind<String> = Kind::new(
+    "URL",
+    "an http:// or https:// address without user, query and fragment, such as http://backend:8000/check-permission",
+    endpoint,
+)
+.masked(Masking::Userinfo);
+
 pub(crate) const MOUNT: Kind<String> = Kind::new(
     "path",
-    "`/` or a path of plain segments such as /files, and none of /health, /docs, /openapi.json",
+    "`/` or a path of plain segments such as /files, and none of /health, /access, /docs, /openapi.json",
     mount,
 );
 
@@ -242,6 +251,19 @@ pub(crate) const RESOURCE_POLICY: Kind<&str> = Kind::new(
     },
 );
 
+pub(crate) const ACTIONS: Kind<Vec<Action>> = Kind::new(
+    "list",
+    "some of read, write, delete and share, with commas, such as read,write",
+    actions,
+);
+
+pub(crate) const PERMISSION_PROTOCOL: Kind<PermissionProtocol> =
+    Kind::new("`form` or `batch`", "form or batch", |text| match text {
+        "form" => Some(PermissionProtocol::Form),
+        "batch" => Some(PermissionProtocol::Batch),
+        _ => None,
+    });
+
 pub(crate) const LOG_FILTER: Kind<String> = Kind::new(
     "level or filter",
     "error, warn, info, debug, trace or off, or a filter such as info,cloakroom_presentation=debug",
@@ -298,6 +320,15 @@ pub(crate) const INTERVAL: Kind<Duration> = Kind::new(
     },
 );
 
+pub(crate) const PATIENCE: Kind<Duration> = Kind::new(
+    "duration",
+    "a duration from 100ms to 60s, such as 3s",
+    |text| {
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
+        duration(text).filter(|duration| (least..=most).contains(duration))
+    },
+);
+
 pub(crate) const DURATION_OR_OFF: Kind<Option<Duration>> = Kind::new(
     "duration or `off`",
     "off, or a duration of at most ten years, such as 8760h",
@@ -340,6 +371,10 @@ pub(crate) const REQUESTS: Kind<usize> =
     Kind::new("number", "a number from 1 to 1000000", |text| {
         number(text, 1, 1_000_000)
     });
+
+pub(crate) const QUESTIONS: Kind<usize> = Kind::new("number", "a number from 1 to 10000", |text| {
+    number(text, 1, 10_000)
+});
 
 pub(crate) const ENTRIES: Kind<u64> = Kind::new("number", "a number from 0 to 10000000", |text| {
     number(text, 0, 10_000_000)

@@ -3,7 +3,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use cloakroom_domain::Bucket;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::permission::PermissionProtocol;
 
 use super::{
     declare::{Absent, Group, Setting, settings},
@@ -128,6 +129,31 @@ settings! {
         /// Redis 6 or later, where the backend's cache is: `redis://`, or `rediss://` for TLS.
         url: Option<Secret> = "CLOAKROOM_REDIS_URL", REDIS,
             unset "the backend's tokens are not known", example "redis://:password@redis:6379/1";
+    }
+
+    /// The application that is asked where the rules of the service do not decide.
+    permission: Permission, "Permissions" {
+        /// Where the application answers who may do what. It is asked with the caller's own credential, and about no
+        /// caller with a token of this service.
+        url: Option<String> = "CLOAKROOM_PERMISSION_URL", ENDPOINT,
+            unset "nobody is asked: private files are for their owners", example "http://backend:8000/attachments/check-permission";
+        /// What it answers for, of `read`, `write`, `delete` and `share`; everything else is no, unasked. Backends of
+        /// the service before this one answer for reading, whatever `action` says.
+        actions: Vec<Action> = "CLOAKROOM_PERMISSION_ACTIONS", ACTIONS,
+            default "read", example "read,write,delete";
+        /// `form`: one question a request, answered by the status. `batch`: JSON with up to 100 questions of the same
+        /// credential.
+        protocol: PermissionProtocol = "CLOAKROOM_PERMISSION_PROTOCOL", PERMISSION_PROTOCOL,
+            default "form", example "batch";
+        /// The longest that a caller waits for an answer, its turn included; then 504 EXT_004.
+        timeout: Duration = "CLOAKROOM_PERMISSION_TIMEOUT", PATIENCE,
+            default "3s", example "1500ms";
+        /// Questions at a time; others wait for their turn.
+        concurrency: usize = "CLOAKROOM_PERMISSION_CONCURRENCY", QUESTIONS,
+            default "64", example "16";
+        /// So many answers are kept in memory, about 300 bytes each.
+        cache: u64 = "CLOAKROOM_PERMISSION_CACHE", ENTRIES,
+            default "50000", example "200000";
     }
 
     /// Bounds.

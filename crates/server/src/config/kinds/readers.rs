@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cloakroom_domain::Action;
 use reqwest::Url;
 
 use super::super::secret::MASK;
@@ -58,7 +59,13 @@ pub(super) fn number<N: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Opti
     N::try_from(amount).ok().filter(|_| fits)
 }
 
+/// The address of a whole site: a slash at its end is nothing.
 pub(super) fn web_address(text: &str) -> Option<String> {
+    endpoint(text).map(|url| url.trim_end_matches('/').to_owned())
+}
+
+/// The address of one resource, as it is.
+pub(super) fn endpoint(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let bare = matches!(url.scheme(), "http" | "https")
         && url.has_host()
@@ -66,7 +73,20 @@ pub(super) fn web_address(text: &str) -> Option<String> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    bare.then(|| url.as_str().trim_end_matches('/').to_owned())
+    bare.then(|| url.into())
+}
+
+/// Names with commas between them, each once.
+pub(super) fn actions(text: &str) -> Option<Vec<Action>> {
+    let mut actions = Vec::new();
+    for name in text.split(',') {
+        let action = Action::parse(name.trim())?;
+        if actions.contains(&action) {
+            return None;
+        }
+        actions.push(action);
+    }
+    Some(actions)
 }
 
 /// `/`, or the path without a slash at its end. Fixed routes of the service cannot lie below it.
@@ -80,7 +100,7 @@ pub(super) fn mount(text: &str) -> Option<String> {
         let known = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
         !segment.is_empty() && segment.bytes().all(known) && segment != "." && segment != ".."
     };
-    let taken = ["health", "docs", "openapi.json"];
+    let taken = ["health", "access", "docs", "openapi.json"];
     let first = path.split('/').next().unwrap_or_default();
     (path.split('/').all(is_plain) && !taken.contains(&first)).then(|| format!("/{path}"))
 }
