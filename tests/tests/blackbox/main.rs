@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod cli;
 mod downloads;
+mod drop_in;
 mod files;
 mod forms;
 mod idempotency;
