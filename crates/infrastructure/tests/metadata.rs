@@ -7,6 +7,9 @@ mod faults;
 #[path = "metadata/proxy.rs"]
 mod proxy;
 #[cfg(test)]
+#[path = "metadata/schemas.rs"]
+mod schemas;
+#[cfg(test)]
 #[path = "metadata/support.rs"]
 mod support;
 #[cfg(test)]

@@ -91,10 +91,11 @@ impl Database {
     /// The database cannot be reached.
     pub async fn schema_state(&self) -> Result<SchemaState, RepositoryError> {
         let mut session = self.reader().await?;
+        // In this order: whoever migrates meanwhile makes the table of migrations first.
+        let (files,): (i64,) = session.one(sql!(FILES_TABLE), args![]).await?;
         let (tables,): (i64,) = session.one(sql!(MIGRATIONS_TABLE), args![]).await?;
         let applied: Vec<(i64,)> = if tables == 0 {
-            let (others,): (i64,) = session.one(sql!(FILES_TABLE), args![]).await?;
-            if others > 0 {
+            if files > 0 {
                 return Ok(SchemaState::Occupied);
             }
             Vec::new()

@@ -65,6 +65,15 @@ pub(crate) async fn sqlite() -> OwnDatabase {
 }
 
 impl OwnDatabase {
+    /// In PostgreSQL, without its tables.
+    pub(crate) fn at(url: &str, options: &DatabaseOptions) -> Self {
+        Self {
+            database: Arc::new(Database::connect(url, options).unwrap()),
+            url: url.to_owned(),
+            folder: None,
+        }
+    }
+
     /// Runs statements beside the adapter.
     pub(crate) async fn script(&self, sql: String) {
         if self.folder.is_some() {

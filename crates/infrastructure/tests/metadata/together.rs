@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloakroom_application::{
+    Permissions,
     cache::{CachedFiles, CachedTokens, FILES},
     ports::{FileChanges, FileRepository, NewToken, TokenRepository},
     testkit::metadata::contract::Fixture,
@@ -103,6 +104,7 @@ fn replica(url: &str) -> Replica {
         database,
         files.clone(),
         tokens.clone(),
+        Arc::new(Permissions::without_backend()),
         async move {
             let _ = stopped.await;
         },

@@ -15,7 +15,7 @@ const ODD: &str = "a1b2_Отчёт 2024.pdf";
 async fn switched(old: &Old) -> (Service, cloakroom_tests::servers::Nginx) {
     old.sql(format!(
         "INSERT INTO files VALUES ('{ODD}', 26, 'application/pdf', 'Отчёт 2024.pdf', 42, 7, '2024-05-06T07:08:09.123456Z'), \
-         ('0b9c1d2e-0000-4000-8000-000000000001', 5, 'text/html', 'visitor.html', NULL, 7)"
+         ('0b9c1d2e-0000-4000-8000-000000000001', 5, 'text/html', 'visitor.html', NULL, 7, now())"
     ))
     .await;
     old.put(
