@@ -31,6 +31,7 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Client {
@@ -50,6 +51,7 @@ impl Client {
             http,
             base: base.to_owned(),
             token: None,
+            headers: Vec::new(),
         }
     }
 
@@ -60,6 +62,14 @@ impl Client {
             token: token.map(str::to_owned),
             ..self.clone()
         }
+    }
+
+    /// The same caller with a header on every request, as credentials come that are no bearer.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name, value.to_owned()));
+        client
     }
 
     /// The address of a path; a whole address, as `Location` gives it, is itself.
@@ -74,7 +84,10 @@ impl Client {
 
     /// A request to a path or a whole address.
     pub fn call(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, self.url(path));
+        let mut request = self.http.request(method, self.url(path));
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

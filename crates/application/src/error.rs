@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ports::{CredentialError, RepositoryError, Source, StoreError};
+use crate::ports::{CredentialError, RateVerdict, RepositoryError, Source, StoreError};
 
 /// What a store was asked to do when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,9 @@ pub enum Error {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// More than the rate limit allows.
+    #[error("the limit of {} in {} s for \"{}\" is used up", .0.policy.permits, .0.policy.window.as_secs(), .0.class.as_str())]
+    RateLimited(RateVerdict),
     /// Anything else.
     #[error("internal error")]
     Internal(#[source] Source),

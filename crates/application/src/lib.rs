@@ -15,6 +15,7 @@ pub mod hot;
 mod import;
 mod permissions;
 pub mod ports;
+pub mod rates;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -35,6 +36,7 @@ pub use import::{ImportEvent, ImportSummary, ImportTarget, NotTaken, import};
 pub use permissions::{
     Circuit, LastAsked, PermissionOptions, Permissions, Said, may_revoke, revoke,
 };
+pub use rates::{Attempt, Rates, Recognised, recognise};
 pub use sweep::{SweepReport, sweep};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};
 pub use versions::{VersionPage, delete_version, restore_version, versions};

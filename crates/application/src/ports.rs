@@ -1,17 +1,20 @@
-//! What the use cases need from outside: databases, object stores, credentials.
+//! What the use cases need from outside: databases, object stores, credentials, rate limits.
 //!
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
 mod credentials;
+mod dependency;
 mod files;
 mod import;
 mod ledger;
+mod limits;
 mod objects;
 mod permissions;
 mod registry;
 mod tokens;
 
 pub use credentials::{Authenticator, Credential, CredentialError, Presented};
+pub use dependency::Dependency;
 pub use files::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
     ListOrder, PageMark, Purged, TypeFilter, VersionError,
@@ -21,6 +24,7 @@ pub use ledger::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
     VersionLedger,
 };
+pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     StoreError, WriteHints,

@@ -11,6 +11,8 @@ mod backend;
 mod explaining;
 #[path = "use_cases/permissions.rs"]
 mod permissions;
+#[path = "use_cases/rates.rs"]
+mod rates;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
 mod support;

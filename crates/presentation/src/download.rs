@@ -1,6 +1,6 @@
 //! Downloading: conditions, ranges and headers in the order of RFC 9110.
 
-mod disposition;
+pub(crate) mod disposition;
 mod parts;
 
 use std::{iter, sync::Arc};
@@ -30,10 +30,10 @@ use self::{
 };
 use crate::{
     Settings,
-    caller::Caller,
     conditions::{self, preconditions},
     dates,
     error::ApiError,
+    metered::Downloader,
     params,
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct DownloadQuery {
 pub(crate) async fn download(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Downloader,
     id: params::FileIdPath,
     query: web::Query<DownloadQuery>,
     http: HttpRequest,
@@ -81,7 +81,7 @@ pub(crate) async fn download(
 pub(crate) async fn download_version(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Downloader,
     id: params::FileIdPath,
     version: params::VersionPath,
     query: web::Query<DownloadQuery>,

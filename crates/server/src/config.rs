@@ -4,6 +4,7 @@ mod aliases;
 mod declare;
 #[cfg(test)]
 mod document;
+mod jwt;
 mod kinds;
 mod names;
 mod problem;
@@ -21,7 +22,7 @@ use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
 pub(crate) use self::{
     aliases::announce,
     declare::{Absent, Setting},
-    kinds::{Driver, LogFormat},
+    kinds::{Driver, LogFormat, origin},
     problem::Problem,
     secret::Secret,
     table::{Config, GROUPS, Logging, Permission},
@@ -57,6 +58,8 @@ impl Config {
         self.access.admin_token.is_none()
             && self.redis.url.is_none()
             && self.access.auth_secret_key.is_none()
+            && self.jwt.key.is_none()
+            && self.jwt.jwks_url.is_none()
     }
 
     /// The database's address.
@@ -128,6 +131,9 @@ impl Config {
                  expected it to be the backend's SECRET_KEY"
                     .to_owned(),
             );
+        }
+        if let Some(complaint) = self.jwt.contradiction() {
+            say(complaint);
         }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Stores,
+    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Rates, Stores,
     hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
@@ -61,9 +61,11 @@ impl World {
             registry: database.clone(),
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
-            hot: HotBodies::new(0),
             permissions: Arc::new(permissions),
             revocations: database.clone(),
+            hot: HotBodies::new(0),
+            rates: Rates::off(),
+            dependencies: Vec::new(),
             background: Background::here(),
             limits,
         });

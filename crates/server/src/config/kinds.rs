@@ -1,18 +1,25 @@
 //! The kinds of values that settings have: how each is written, and what it is read into.
 
+mod jwt;
 mod readers;
 #[cfg(test)]
 mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use cloakroom_application::ports::RatePolicy;
 use cloakroom_domain::{Action, Bucket};
 use cloakroom_infrastructure::permission::PermissionProtocol;
+use ipnet::IpNet;
 
 use self::readers::{
     MIB, actions, buffer, duration, endpoint, is_bucket_name, is_default_secret,
-    is_placeholder_key, is_redis_address, mount, number, size, web_address, without_password,
-    without_userinfo,
+    is_placeholder_key, is_redis_address, mount, network, number, page_path, rate, size,
+    web_address, without_password, without_userinfo,
+};
+pub(crate) use self::{
+    jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
+    readers::origin,
 };
 use super::secret::{MASK, Secret};
 
@@ -225,8 +232,8 @@ pub(crate) const KEY_PREFIX: Kind<String> = Kind::new(
     },
 );
 
-pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 10000000", |text| {
-    number(text, 1, 10_000_000)
+pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 1000000", |text| {
+    number(text, 1, 1_000_000)
 });
 
 pub(crate) const CACHE_TTL: Kind<Duration> = Kind::new(
@@ -251,6 +258,35 @@ pub(crate) const RESOURCE_POLICY: Kind<&str> = Kind::new(
     },
 );
 
+/// Everything between commas, of which there is something.
+fn list<T>(text: &str, read: fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    text.split(',').map(|item| read(item.trim())).collect()
+}
+
+pub(crate) const ORIGINS: Kind<Vec<String>> = Kind::new(
+    "list of origins",
+    "origins with commas, each a scheme, a host and perhaps a port, such as https://app.example.com",
+    |text| list(text, origin),
+)
+.masked(Masking::Userinfo);
+
+pub(crate) const NETWORKS: Kind<Vec<IpNet>> = Kind::new(
+    "list of networks",
+    "IP addresses and networks with commas, such as 127.0.0.1,10.0.0.0/8",
+    |text| list(text, network),
+);
+
+pub(crate) const PAGE_PATH: Kind<String> = Kind::new(
+    "path",
+    "a path such as /auth/signin/, without query and fragment",
+    page_path,
+);
+
+pub(crate) const RATE: Kind<RatePolicy> = Kind::new(
+    "number/duration",
+    "a number from 1 to 100000, a slash, and a duration from 1s to 24h, such as 60/60s",
+    rate,
+);
 pub(crate) const ACTIONS: Kind<Vec<Action>> = Kind::new(
     "list",
     "some of read, write, delete and share, with commas, such as read,write",

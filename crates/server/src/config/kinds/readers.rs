@@ -1,8 +1,10 @@
 //! How the texts of values are read.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
+use cloakroom_application::ports::RatePolicy;
 use cloakroom_domain::Action;
+use ipnet::IpNet;
 use reqwest::Url;
 
 use super::super::secret::MASK;
@@ -87,6 +89,40 @@ pub(super) fn actions(text: &str) -> Option<Vec<Action>> {
         actions.push(action);
     }
     Some(actions)
+}
+
+/// An origin as browsers write it.
+pub(crate) fn origin(text: &str) -> Option<String> {
+    let address = web_address(text)?;
+    let url = Url::parse(&address).ok()?;
+    // Nothing stands for several: with credentials that would be everybody.
+    let one = url.path() == "/" && !url.host_str()?.contains('*');
+    one.then(|| url.origin().ascii_serialization())
+}
+
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse().ok(),
+    }
+}
+
+/// One slash at its start: with two, what follows would be a host.
+pub(super) fn page_path(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/%".contains(&b);
+    let good = text.starts_with('/') && !text.contains("//") && text.bytes().all(plain);
+    good.then(|| text.to_owned())
+}
+
+pub(super) fn rate(text: &str) -> Option<RatePolicy> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let (permits, window) = text.split_once('/')?;
+    let permits: u32 = number(permits, 1, 100_000)?;
+    let window = duration(window).filter(|it| (Duration::from_secs(1)..=DAY).contains(it))?;
+    Some(RatePolicy {
+        permits: permits.try_into().ok()?,
+        window,
+    })
 }
 
 /// `/`, or the path without a slash at its end. Fixed routes of the service cannot lie below it.
