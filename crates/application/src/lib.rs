@@ -12,6 +12,7 @@ mod files;
 mod fsck;
 mod health;
 pub mod hot;
+mod import;
 mod permissions;
 pub mod ports;
 pub mod rates;
@@ -31,6 +32,7 @@ pub use files::{
 };
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
+pub use import::{ImportEvent, ImportSummary, ImportTarget, NotTaken, import};
 pub use permissions::{
     Circuit, LastAsked, PermissionOptions, Permissions, Said, may_revoke, revoke,
 };

@@ -130,6 +130,16 @@ pub(crate) const DATABASE: Kind<Secret> = Kind::new(
 )
 .masked(Masking::Password);
 
+pub(crate) const SCHEMA: Kind<String> = Kind::new(
+    "text",
+    "1 to 63 of a-z, 0-9 and `_`, not a digit first, nor pg_",
+    |text| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let begins = text.starts_with(|c: char| !c.is_ascii_digit()) && !text.starts_with("pg_");
+        (text.len() <= 63 && begins && text.bytes().all(plain)).then(|| text.to_owned())
+    },
+);
+
 /// Where new bodies go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driver {

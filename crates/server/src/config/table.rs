@@ -50,6 +50,10 @@ settings! {
         /// PostgreSQL (13 or later), or a SQLite file for a single `cloakroom serve`.
         url: Option<Secret> = "CLOAKROOM_DATABASE_URL", DATABASE,
             unset "`sqlite://`, the data folder, and `/cloakroom.db`", example "postgres://cloakroom:password@db/cloakroom";
+        /// The schema of PostgreSQL that the tables are in, made if it is not there: for a database that holds another
+        /// application's tables, too.
+        schema: Option<String> = "CLOAKROOM_DATABASE_SCHEMA", SCHEMA,
+            unset "the first of the user's search path, as a rule `public`", example "cloakroom";
         /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
         connections: u32 = "CLOAKROOM_DATABASE_CONNECTIONS", CONNECTIONS,
             default "16", example "32";
@@ -57,6 +61,13 @@ settings! {
         /// PostgreSQL, and nothing is kept for longer than 5 s.
         file_cache: u64 = "CLOAKROOM_FILE_CACHE", ENTRIES,
             default "10000", example "100000";
+    }
+
+    /// Another service's files, taken over.
+    import: Import, "Import" {
+        /// The database with the FastAPI service's table `files`, for `cloakroom import pneumatic`. It is only read.
+        database_url: Option<Secret> = "CLOAKROOM_IMPORT_DATABASE_URL", DATABASE,
+            unset "the service's own database", example "postgres://pneumatic:password@file-postgres/pneumatic";
     }
 
     /// Where bytes are.
