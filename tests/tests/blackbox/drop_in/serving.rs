@@ -48,6 +48,7 @@ async fn user(service: &Service, nginx: &Client, account: &str, user: &str) -> C
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 async fn old_links_work_as_before_through_the_old_nginx() {
     let old = Old::new().await;
     let (service, nginx) = switched(&old).await;
