@@ -1,5 +1,7 @@
-//! Real PostgreSQL, Redis, nginx, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
+//! Real PostgreSQL, Redis, nginx, Garage, Django and `rclone serve s3`: shared by a whole test run, or a test's own to
+//! freeze and kill.
 
+pub mod django;
 pub mod garage;
 mod nginx;
 mod postgres;
@@ -17,6 +19,7 @@ use std::{
 use crate::process::{PATIENCE, Process};
 
 pub use self::{
+    django::Django,
     nginx::{Nginx, NginxBuilder},
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
     redis::Redis,

@@ -9,6 +9,7 @@ mod cli;
 mod connections;
 mod cors;
 mod credentials;
+mod django;
 mod downloads;
 mod drop_in;
 mod files;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod browser;
+mod django;
 mod nginx;
 mod proxy;
 mod servers;
