@@ -86,6 +86,8 @@ wanted_packages() {
         has_node || echo nodejs
         has redis-server || echo redis-server
         has_nginx || echo nginx
+        has curl || echo curl
+        has openssl || echo openssl
     fi
     if [[ $purpose == bench ]]; then
         has_nginx || echo nginx

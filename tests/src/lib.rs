@@ -7,6 +7,7 @@
     reason = "a harness that cannot go on ends the test"
 )]
 
+pub mod backend;
 pub mod browser;
 pub mod client;
 pub mod hook;

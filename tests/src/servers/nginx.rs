@@ -89,14 +89,15 @@ impl NginxBuilder {
     /// It is not installed, refuses the files, or its port is taken.
     pub async fn start(self) -> Nginx {
         let (folder, port) = (temporary_folder(), self.port.unwrap_or_else(free_port));
-        files::write(&self, folder.path(), port);
+        let plain = free_port();
+        files::write(&self, folder.path(), port, plain);
         let process = launch(folder.path(), self.core);
         let mut nginx = Nginx {
             process,
             folder,
             port,
             core: self.core,
-            tls: self.tls,
+            plain: self.tls.then(|| format!("http://127.0.0.1:{plain}")),
         };
         nginx.wait().await;
         nginx
@@ -110,7 +111,8 @@ pub struct Nginx {
     folder: TempDir,
     port: u16,
     core: Option<usize>,
-    tls: bool,
+    /// Where it speaks plain HTTP beside TLS.
+    plain: Option<String>,
 }
 
 impl Nginx {
@@ -126,7 +128,7 @@ impl Nginx {
     /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
     #[must_use]
     pub fn base(&self) -> String {
-        if self.tls {
+        if self.plain.is_some() {
             format!("https://localhost:{}", self.port)
         } else {
             format!("http://127.0.0.1:{}", self.port)
@@ -143,6 +145,15 @@ impl Nginx {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Where it speaks plain HTTP beside TLS.
+    ///
+    /// # Panics
+    /// Without TLS, where [`Nginx::base`] is plain.
+    #[must_use]
+    pub fn plain_base(&self) -> &str {
+        self.plain.as_deref().unwrap()
     }
 
     /// A client through it, without a credential. Not for TLS, whose certificate nobody knows.

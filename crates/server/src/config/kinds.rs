@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use cloakroom_application::ports::RatePolicy;
 use cloakroom_domain::{Action, Bucket};
 use cloakroom_infrastructure::permission::PermissionProtocol;
+use cloakroom_presentation::Offload;
 use ipnet::IpNet;
 
 use self::readers::{
@@ -128,6 +129,16 @@ pub(crate) const DATABASE: Kind<Secret> = Kind::new(
     },
 )
 .masked(Masking::Password);
+
+pub(crate) const SCHEMA: Kind<String> = Kind::new(
+    "text",
+    "1 to 63 of a-z, 0-9 and `_`, not a digit first, nor pg_",
+    |text| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let begins = text.starts_with(|c: char| !c.is_ascii_digit()) && !text.starts_with("pg_");
+        (text.len() <= 63 && begins && text.bytes().all(plain)).then(|| text.to_owned())
+    },
+);
 
 /// Where new bodies go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,6 +298,13 @@ pub(crate) const PERMISSION_PROTOCOL: Kind<PermissionProtocol> =
     Kind::new("`form` or `batch`", "form or batch", |text| match text {
         "form" => Some(PermissionProtocol::Form),
         "batch" => Some(PermissionProtocol::Batch),
+        _ => None,
+    });
+
+pub(crate) const OFFLOAD: Kind<Offload> =
+    Kind::new("`off` or `x-accel`", "off or x-accel", |text| match text {
+        "off" => Some(Offload::Off),
+        "x-accel" => Some(Offload::XAccel),
         _ => None,
     });
 

@@ -8,8 +8,9 @@ use crate::process::Launch;
 /// The repository's folder with the files.
 const DEPLOYED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../nginx");
 
-/// Writes everything that nginx reads into the folder, laid out as in `/etc/nginx`.
-pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16) {
+/// Writes everything that nginx reads into the folder, laid out as in `/etc/nginx`. With TLS, plain HTTP has the other
+/// port.
+pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16, plain: u16) {
     let listen = format!("127.0.0.1:{port}");
     let ours = folder.join("cloakroom");
     for made in [&ours, &folder.join("temp"), &folder.join("none")] {
@@ -20,10 +21,13 @@ pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16) {
         Some(text) => text
             .replace("{listen}", &listen)
             .replace("{upstream}", &upstream(&nginx.replicas)),
+        None if nginx.tls => cloakroom(nginx, &format!("127.0.0.1:{plain}"), offloads),
         None => cloakroom(nginx, &listen, offloads),
     };
     fs::write(folder.join("cloakroom.conf"), site).unwrap();
-    fs::write(ours.join("proxy.conf"), deployed("proxy.conf").text).unwrap();
+    for name in ["proxy.conf", "offload-headers.conf"] {
+        fs::write(ours.join(name), deployed(name).text).unwrap();
+    }
     fs::write(ours.join("offload.conf"), offload(nginx, folder)).unwrap();
     if nginx.tls {
         fs::write(ours.join("tls.conf"), tls(&listen, &ours)).unwrap();
@@ -66,14 +70,12 @@ fn cloakroom(nginx: &NginxBuilder, listen: &str, offloads: bool) -> String {
         file.change("server 127.0.0.1:3900;", &format!("server {address};"));
     }
     let plain = "    listen 80;\n    listen [::]:80;\n";
+    file.change(plain, &format!("    listen {listen};\n"));
     if nginx.tls {
-        file.change(plain, "");
         file.change(
             "#include cloakroom/tls.conf;",
             "include cloakroom/tls.conf;",
         );
-    } else {
-        file.change(plain, &format!("    listen {listen};\n"));
     }
     if offloads {
         file.change(
@@ -100,8 +102,17 @@ fn tls(listen: &str, ours: &Path) -> String {
     file.text
 }
 
-fn offload(_nginx: &NginxBuilder, _folder: &Path) -> String {
-    deployed("offload.conf").text
+fn offload(nginx: &NginxBuilder, folder: &Path) -> String {
+    let mut file = deployed("offload.conf");
+    let nothing = folder.join("none");
+    let objects = nginx.objects.as_ref().unwrap_or(&nothing).display();
+    let (whole, range) = (
+        "alias /var/lib/cloakroom/objects/;  # CHANGE: CLOAKROOM_DATA_DIR",
+        "alias /var/lib/cloakroom/objects/;  # CHANGE\n",
+    );
+    file.change(whole, &format!("alias {objects}/;  # "));
+    file.change(range, &format!("alias {objects}/;\n"));
+    file.text
 }
 
 fn upstream(replicas: &[SocketAddr]) -> String {
@@ -145,4 +156,52 @@ fn make_certificate(folder: &Path) {
         .args([Path::new("-keyout"), &folder.join("privkey.pem")])
         .args([Path::new("-out"), &folder.join("fullchain.pem")])
         .run();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        process::{free_port, temporary_folder},
+        servers::Nginx,
+    };
+
+    #[test]
+    fn nginx_takes_the_files_with_every_line_that_waits_for_a_choice() {
+        let folder = temporary_folder();
+        let folder = folder.path();
+        let mut nginx = Nginx::before([SocketAddr::from(([127, 0, 0, 1], 8080))]).tls();
+        nginx.objects = Some(folder.join("objects"));
+        write(&nginx, folder, free_port(), free_port());
+        for name in ["offload.conf", "offload-headers.conf"] {
+            let file = folder.join("cloakroom").join(name);
+            let text = fs::read_to_string(&file).unwrap();
+            let uncommented: Vec<&str> = text
+                .lines()
+                .map(|line| match line.trim_start().strip_prefix('#') {
+                    Some(rest) if rest.contains("# CHANGE") => rest,
+                    _ => line,
+                })
+                .collect();
+            assert!(uncommented.join("\n") != text.trim_end(), "{name}");
+            let text = uncommented.join("\n").replace(
+                "proxy_pass http://cloakroom_s3",
+                "proxy_pass https://cloakroom_s3",
+            );
+            let certificate = folder.join("cloakroom/fullchain.pem");
+            let text = text.replace(
+                "/etc/ssl/certs/ca-certificates.crt",
+                &certificate.display().to_string(),
+            );
+            fs::write(&file, text).unwrap();
+        }
+        Launch::new("/usr/sbin/nginx")
+            .args([
+                "-t".as_ref(),
+                "-c".as_ref(),
+                folder.join("nginx.conf").as_os_str(),
+            ])
+            .args(["-e".as_ref(), folder.join("error.log").as_os_str()])
+            .run();
+    }
 }
