@@ -46,19 +46,44 @@ fn names(list: &str) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn an_allowed_page_may_read_every_kind_of_answer_and_another_none() {
-    let stand = stand().await;
-    let (api, nobody) = (stand.user(), stand.anonymous());
-    let path = public_file(&api).await;
+/// Requests for every kind of answer.
+fn answers(api: &Client, nobody: &Client, path: &str, etag: &str) -> Vec<(u16, RequestBuilder)> {
     let large = |method| api.call(method, "/files").body(vec![0; 2000]);
-    let made = api.get(&path).send().await.unwrap();
-    let etag = header(&made, "etag").to_owned();
     let expecting = || {
         api.with(Some("wrong"))
             .post("/files")
             .header("Expect", "100-continue")
     };
+    vec![
+        (200, nobody.get(path)),
+        (200, nobody.call(Method::HEAD, path)),
+        (206, nobody.get(path).header("Range", "bytes=0-1")),
+        (206, nobody.get(path).header("Range", "bytes=0-0,8-8")),
+        (304, nobody.get(path).header("If-None-Match", etag)),
+        (412, nobody.get(path).header("If-Match", "\"x\"")),
+        (416, nobody.get(path).header("Range", "bytes=99-")),
+        (200, api.get(&format!("{path}/info"))),
+        (200, api.get("/files")),
+        (201, large(Method::POST)),
+        (401, nobody.get("/files")),
+        (401, expecting().body("x")),
+        (404, api.get("/files/no-such-file")),
+        (404, nobody.get("/nowhere")),
+        (405, large(Method::PATCH)),
+        (422, api.get("/files?limit=x")),
+        (302, nobody.get("/files/x").header("Accept", "text/html")),
+        (200, nobody.get("/health")),
+        (405, nobody.call(Method::OPTIONS, path)),
+    ]
+}
+
+#[tokio::test]
+async fn an_allowed_page_may_read_every_kind_of_answer_and_another_none() {
+    let stand = stand().await;
+    let (api, nobody) = (stand.user(), stand.anonymous());
+    let path = public_file(&api).await;
+    let made = api.get(&path).send().await.unwrap();
+    let etag = header(&made, "etag").to_owned();
     for (origin, allowed) in [
         (Some(APP), true),
         (Some(FORMS), true),
@@ -67,27 +92,7 @@ async fn an_allowed_page_may_read_every_kind_of_answer_and_another_none() {
         (Some("https://app.example.com.evil.com"), false),
         (None, false),
     ] {
-        let cases = [
-            (200, nobody.get(&path)),
-            (200, nobody.call(Method::HEAD, &path)),
-            (206, nobody.get(&path).header("Range", "bytes=0-1")),
-            (206, nobody.get(&path).header("Range", "bytes=0-0,8-8")),
-            (304, nobody.get(&path).header("If-None-Match", &etag)),
-            (412, nobody.get(&path).header("If-Match", "\"x\"")),
-            (416, nobody.get(&path).header("Range", "bytes=99-")),
-            (200, api.get(&format!("{path}/info"))),
-            (200, api.get("/files")),
-            (201, large(Method::POST)),
-            (401, nobody.get("/files")),
-            (401, expecting().body("x")),
-            (404, api.get("/files/no-such-file")),
-            (404, nobody.get("/nowhere")),
-            (405, large(Method::PATCH)),
-            (422, api.get("/files?limit=x")),
-            (302, nobody.get("/files/x").header("Accept", "text/html")),
-            (200, nobody.get("/health")),
-            (405, nobody.call(Method::OPTIONS, &path)),
-        ];
+        let cases = answers(&api, &nobody, &path, &etag);
         for (status, request) in cases {
             let answer = from(origin, request).await;
             let what = format!("{} {origin:?}", answer.url());
@@ -187,31 +192,32 @@ async fn a_refusal_for_the_rate_is_readable_by_an_allowed_page_too() {
     refused(answer, 413, "FILE_003").await;
 }
 
+/// What comes with a change by cookie, and whether it may be.
+const CHANGES: [(&[(&str, &str)], bool); 12] = [
+    (&[], true),
+    (&[("Origin", APP)], true),
+    (&[("Origin", FORMS)], true),
+    (&[("Origin", "https://files.example.com")], true),
+    (&[("Origin", EVIL)], false),
+    (&[("Origin", "null")], false),
+    (&[("Origin", "http://app.example.com")], false),
+    (&[("Sec-Fetch-Site", "same-origin")], true),
+    (&[("Sec-Fetch-Site", "none")], true),
+    (&[("Sec-Fetch-Site", "same-site")], false),
+    (&[("Sec-Fetch-Site", "cross-site")], false),
+    (
+        &[("Origin", EVIL), ("Sec-Fetch-Site", "same-origin")],
+        false,
+    ),
+];
+
 #[tokio::test]
 async fn with_a_cookie_only_an_allowed_page_may_change_things_and_with_a_header_anybody() {
     let stand = stand().await;
     let user = stand.user();
     let path = public_file(&user).await;
-    let own = "https://files.example.com";
-    let table: [(&[(&str, &str)], bool); 12] = [
-        (&[], true),
-        (&[("Origin", APP)], true),
-        (&[("Origin", FORMS)], true),
-        (&[("Origin", own)], true),
-        (&[("Origin", EVIL)], false),
-        (&[("Origin", "null")], false),
-        (&[("Origin", "http://app.example.com")], false),
-        (&[("Sec-Fetch-Site", "same-origin")], true),
-        (&[("Sec-Fetch-Site", "none")], true),
-        (&[("Sec-Fetch-Site", "same-site")], false),
-        (&[("Sec-Fetch-Site", "cross-site")], false),
-        (
-            &[("Origin", EVIL), ("Sec-Fetch-Site", "same-origin")],
-            false,
-        ),
-    ];
     let cookie = format!("token={}", stand.user_token());
-    for (headers, allowed) in table {
+    for (headers, allowed) in CHANGES {
         let with = |caller: &Client, method, path: &str| {
             let request = caller.call(method, path).header("Cookie", &cookie);
             headers

@@ -64,6 +64,12 @@ async fn every_kind_of_resource_has_its_headers() {
         "{policy}"
     );
     assert_fixed_headers(&docs);
+}
+
+#[tokio::test]
+async fn a_well_formed_request_id_is_kept_and_another_is_not() {
+    let stand = Stand::simple().await;
+    let nobody = stand.anonymous();
     let given = nobody.get("/health").header("X-Request-Id", "abc-1.2_3");
     assert_eq!(
         header(&given.send().await.unwrap(), "x-request-id"),

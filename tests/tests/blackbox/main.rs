@@ -19,5 +19,6 @@ mod raw;
 mod replicas;
 mod routes;
 mod settings;
+mod shared_limits;
 mod uploads;
 mod versions;
