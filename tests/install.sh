@@ -91,6 +91,7 @@ wanted_packages() {
     fi
     if [[ $purpose == bench ]]; then
         has_nginx || echo nginx
+        has redis-server || echo redis-server
         has wrk || echo wrk
     fi
     [[ $missing != *" garage "* ]] || has pkg-config || echo pkg-config

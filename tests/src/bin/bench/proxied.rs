@@ -1,6 +1,7 @@
 //! Downloads through nginx, on the files that are deployed, against nginx that serves the same bytes as a plain file.
 
 use cloakroom_tests::{
+    backend::Backend,
     client::{self, Seeded, file_path},
     servers::{self, Postgres},
     service::Service,
@@ -15,8 +16,9 @@ use crate::{
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The owner of what is read, a user with a token of the service's own.
-const OWNER: [&str; 4] = ["--account", "1", "--user", "7"];
+/// The owner of what is read, whose token is in Redis.
+const USER: i32 = 7;
+const ACCOUNT: i32 = 1;
 
 struct Read {
     name: &'static str,
@@ -65,9 +67,12 @@ const READS: [Read; 4] = [
 pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     let plain = Nginx::start().await;
     let postgres = Postgres::start().await;
+    let backend = Backend::start().await;
     let service = Service::builder()
         .database(postgres.database().await)
         .production()
+        .env("CLOAKROOM_REDIS_URL", backend.redis().url())
+        .env("CLOAKROOM_AUTH_SECRET_KEY", backend.secret_key())
         .env("CLOAKROOM_WORKERS", "1")
         .env("CLOAKROOM_TRUSTED_PROXIES", "127.0.0.1")
         .env("CLOAKROOM_OFFLOAD", "x-accel")
@@ -82,7 +87,7 @@ pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     let objects = service.data_dir().join("objects");
     let offloading = before().offload_from(objects).start().await;
     let proxying = before().start().await;
-    let token = service.create_token("user", &OWNER).await;
+    let token = backend.sign_in(USER, ACCOUNT).await;
     let mut rows = Vec::new();
     for read in READS {
         let through = if read.offloaded {
