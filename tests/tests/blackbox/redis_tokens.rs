@@ -60,7 +60,7 @@ async fn a_user_of_the_backend_is_recognised_by_header_and_by_cookie() {
     let info = expect(info.send().await.unwrap(), StatusCode::OK).await;
     assert_eq!(
         (&info["user_id"], &info["account_id"]),
-        (&"3685".into(), &"1688".into()),
+        (&3685.into(), &1688.into()),
         "{info}"
     );
 }
