@@ -1,10 +1,20 @@
 //! Who is calling, and may they. Every byte served went through [`Authorized`].
 
-use std::ops::Deref;
+use std::{
+    ops::Deref,
+    time::{Duration, Instant},
+};
 
 use cloakroom_domain::{Action, File, FileId, Principal, PrincipalKind};
 
-use crate::{App, Error, permissions, ports::Credential};
+use crate::{
+    App, Error, permissions,
+    ports::{Credential, CredentialError},
+};
+
+/// A token service that answers so slowly that the credentials before took longer counts as one that does not. What
+/// was begun by then may take as long again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A thing that its caller may act on. Only this module makes one.
 #[derive(Debug, Clone)]
@@ -49,7 +59,12 @@ impl Deref for Caller {
 /// [`Error::Unauthenticated`] for a refused explicit credential; a refused cookie is passed over.
 /// A failing token service or database is no refusal but an error of its own.
 pub async fn identify(app: &App, credentials: Vec<Credential>) -> Result<Caller, Error> {
+    let begun = Instant::now();
     for credential in credentials {
+        if begun.elapsed() > PATIENCE {
+            let slow = "too slow to look at every credential".into();
+            return Err(CredentialError::Unavailable(slow).into());
+        }
         for authenticator in &app.authenticators {
             if let Some(principal) = authenticator.authenticate(&credential).await? {
                 return Ok(Caller {

@@ -24,12 +24,16 @@ use crate::{
 /// So many credentials are known to have been good, each for so long.
 const KNOWN_CREDENTIALS: u64 = 10_000;
 const KNOWN_FOR: Duration = Duration::from_secs(10 * 60);
+/// For how long cookies that were refused are not counted again.
+const STALE_FOR: Duration = Duration::from_secs(60);
 
 /// How much each caller may ask for; nothing is limited where it is off.
 #[derive(Clone)]
 pub struct Rates {
     limiter: Option<Arc<dyn RateLimiter>>,
     known: Known,
+    /// Sets of cookies that were refused a moment ago, and counted.
+    stale: Cache<u64, ()>,
 }
 
 /// Credentials that were accepted a while ago, by hashes that only this process can make.
@@ -39,12 +43,19 @@ struct Known {
     hasher: RandomState,
 }
 
+fn stale() -> Cache<u64, ()> {
+    Cache::builder()
+        .max_capacity(KNOWN_CREDENTIALS)
+        .time_to_live(STALE_FOR)
+        .build()
+}
+
 impl Known {
     fn new() -> Self {
         Self {
             hashes: Cache::builder()
                 .max_capacity(KNOWN_CREDENTIALS)
-                .time_to_live(KNOWN_FOR)
+                .time_to_idle(KNOWN_FOR)
                 .build(),
             hasher: RandomState::new(),
         }
@@ -63,14 +74,19 @@ impl Known {
         Some(self.hasher.hash_one((kind, secret.reveal())))
     }
 
+    fn hash_of_all(&self, credentials: &[Credential]) -> u64 {
+        let hashes: Vec<_> = credentials.iter().map(|one| self.hash(one)).collect();
+        self.hasher.hash_one(hashes)
+    }
+
     fn contains(&self, credential: &Credential) -> bool {
         self.hash(credential)
-            .is_some_and(|hash| self.hashes.contains_key(&hash))
+            .is_some_and(|hash| self.hashes.get(&hash).is_some())
     }
 
     fn remember(&self, credential: &Credential) {
         if let Some(hash) = self.hash(credential)
-            && !self.hashes.contains_key(&hash)
+            && self.hashes.get(&hash).is_none()
         {
             self.hashes.insert(hash, ());
         }
@@ -84,6 +100,7 @@ impl Rates {
         Self {
             limiter: Some(limiter),
             known: Known::new(),
+            stale: stale(),
         }
     }
 
@@ -93,6 +110,7 @@ impl Rates {
         Self {
             limiter: None,
             known: Known::new(),
+            stale: stale(),
         }
     }
 
@@ -144,17 +162,24 @@ pub struct Recognised {
 #[derive(Debug, Clone)]
 pub struct Attempt {
     from: RateKey,
+    /// The cookies, by a hash that only this process can make.
+    cookies: u64,
     /// Cookies that were not looked at, because too many were refused before.
     untried: Option<RateVerdict>,
 }
 
 impl Attempt {
-    /// What an answer 401 becomes: counted, it may be one too many.
+    /// What an answer 401 becomes: counted, it may be one too many. The very same cookies count once a minute: a page
+    /// of many pictures whose visitor was signed out guesses nothing.
     pub async fn refused(&self, rates: &Rates) -> Error {
-        match self.untried {
-            Some(verdict) => Error::RateLimited(verdict),
-            None => counted(rates, self.from).await,
+        if let Some(verdict) = self.untried {
+            return Error::RateLimited(verdict);
         }
+        if rates.stale.contains_key(&self.cookies) {
+            return Error::Unauthenticated;
+        }
+        rates.stale.insert(self.cookies, ());
+        counted(rates, self.from).await
     }
 }
 
@@ -176,9 +201,10 @@ pub async fn recognise(
     mut credentials: Vec<Credential>,
     from: RateKey,
 ) -> Result<Recognised, Error> {
-    let some = !credentials.is_empty();
+    let cookies = (!credentials.is_empty()).then(|| app.rates.known.hash_of_all(&credentials));
     let mut untried = None;
-    if some && let Err(Error::RateLimited(verdict)) = app.rates.check(RateClass::AuthFailure, from)
+    if cookies.is_some()
+        && let Err(Error::RateLimited(verdict)) = app.rates.check(RateClass::AuthFailure, from)
     {
         let known = |credential: &Credential| app.rates.known.contains(credential);
         // The first one decides if it is explicit: accepted it wins, refused it is final.
@@ -199,7 +225,12 @@ pub async fn recognise(
     if let Some(credential) = &caller.credential {
         app.rates.known.remember(credential);
     }
-    let attempt =
-        (some && caller.kind == PrincipalKind::Anonymous).then_some(Attempt { from, untried });
+    let attempt = cookies
+        .filter(|_| caller.kind == PrincipalKind::Anonymous)
+        .map(|cookies| Attempt {
+            from,
+            cookies,
+            untried,
+        });
     Ok(Recognised { caller, attempt })
 }

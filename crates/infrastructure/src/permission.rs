@@ -97,7 +97,14 @@ impl HttpPermissions {
             {
                 Ok(alike(true, keep, checks.len()))
             }
-            other => Err(failed(format!("it answered {}", other.as_u16()))),
+            other => {
+                let answered = format!("it answered {}", other.as_u16());
+                Err(if other.is_client_error() {
+                    PermissionError::NoRuling(answered.into())
+                } else {
+                    failed(answered)
+                })
+            }
         }
     }
 }

@@ -227,10 +227,11 @@ impl Asker {
     ) -> Option<MultiplexedConnection> {
         let trying = async {
             loop {
+                // Also before the first: a Redis that takes connections and refuses writes is not asked without pause.
+                sleep(BETWEEN_TRIALS).await;
                 if let Some(connection) = self.connect().await {
                     return connection;
                 }
-                sleep(BETWEEN_TRIALS).await;
             }
         };
         tokio::pin!(trying);

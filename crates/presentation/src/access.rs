@@ -36,6 +36,7 @@ pub(crate) struct RevokeBody {
 
 /// Who would do what.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExplainQuery {
     /// The file.

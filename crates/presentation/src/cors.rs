@@ -27,6 +27,9 @@ const REQUEST_HEADERS: &str = "Accept, Accept-Language, Authorization, Cache-Con
     Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Offset, \
     X-Guest-Authorization, X-HTTP-Method-Override, X-Public-Authorization, X-Request-Id, X-Requested-With";
 
+/// So many of the names that a page asks for are looked at.
+const MOST_NAMES: usize = 64;
+
 /// What they answer with.
 const ANSWER_HEADERS: &str = "Accept-Ranges, Allow, Content-Digest, Content-Disposition, Content-Encoding, \
     Content-Length, Content-Range, Content-Type, Date, ETag, Last-Modified, Location, RateLimit, RateLimit-Policy, \
@@ -64,7 +67,7 @@ fn request_headers(asked: &HeaderMap) -> String {
     let lists = asked
         .get_all(ACCESS_CONTROL_REQUEST_HEADERS)
         .filter_map(|list| list.to_str().ok());
-    for name in lists.flat_map(|list| list.split(',')) {
+    for name in lists.flat_map(|list| list.split(',')).take(MOST_NAMES) {
         let Ok(name) = HeaderName::try_from(name.trim()) else {
             continue;
         };

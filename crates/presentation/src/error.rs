@@ -113,7 +113,11 @@ impl ApiError {
             Self::App(Error::Repository(
                 RepositoryError::Unavailable(_) | RepositoryError::OutcomeUnknown(_),
             )) => Some(1),
-            Self::App(Error::PermissionFailed | Error::PermissionTimedOut) => Some(1),
+            Self::App(
+                Error::PermissionFailed
+                | Error::PermissionTimedOut
+                | Error::Credential(CredentialError::Unavailable(_)),
+            ) => Some(1),
             Self::App(Error::Store { .. }) => Some(5),
             _ => None,
         }

@@ -87,13 +87,7 @@ pub(crate) async fn front(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let mut line = Line::new(&mut request);
     let id = line.id.clone();
-    let (docs, health) = {
-        let path = request.path();
-        (
-            path == "/docs" || path.starts_with("/docs/"),
-            path.starts_with("/health"),
-        )
-    };
+    let health = matches!(request.path(), "/health" | "/health/live" | "/health/ready");
     // Whether the process lives is answered however busy it is.
     let limit = if health {
         usize::MAX
@@ -131,13 +125,17 @@ pub(crate) async fn front(
     if let Some(verdict) = asked.extensions().get() {
         metered::tell_unless_told(verdict, answer.headers_mut());
     }
-    if docs {
+    line.answered(answer.request(), answer.status());
+    if line
+        .route
+        .as_deref()
+        .is_some_and(|route| route.starts_with("/docs"))
+    {
         let policy = HeaderValue::from_static(DOCS_POLICY);
         answer
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    line.answered(answer.request(), answer.status());
     Ok(answer.map_body(|_, body| {
         if matches!(body.size(), BodySize::None | BodySize::Sized(0)) {
             line.hand.answered();

@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Id {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "an id must be a whole number or a string")]
         enum Either {
-            Number(i64),
+            Number(u64),
             Text(String),
         }
         Ok(match Either::deserialize(deserializer)? {

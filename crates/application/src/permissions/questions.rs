@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -303,6 +304,11 @@ impl Batch {
                 pass.succeeded();
                 self.succeed(rulings);
             }
+            Ok(Err(error @ PermissionError::NoRuling(_))) => {
+                // One caller's trouble must not become everybody's.
+                pass.succeeded();
+                self.fail(trouble::<Infallible>(Ok(Err(error))));
+            }
             failed => {
                 pass.failed();
                 self.fail(trouble(failed));
@@ -345,7 +351,7 @@ fn trouble<T>(answer: Result<Result<Vec<Ruling>, PermissionError>, T>) -> Troubl
             );
             Trouble::Failed
         }
-        Ok(Err(PermissionError::Failed(error))) => {
+        Ok(Err(PermissionError::Failed(error) | PermissionError::NoRuling(error))) => {
             tracing::warn!(%error, "the permission backend failed");
             Trouble::Failed
         }

@@ -142,9 +142,12 @@ pub struct RateVerdict {
 }
 
 impl RateVerdict {
-    /// How long until every permit is back.
+    /// How long until every permit is back; until there is one again, where there is none.
     #[must_use]
     pub fn reset(&self) -> Duration {
+        if let Some(wait) = self.refused {
+            return wait;
+        }
         let gone = self.policy.permits.get().saturating_sub(self.remaining);
         self.policy.interval().saturating_mul(gone)
     }

@@ -42,6 +42,9 @@ pub enum PermissionError {
     /// The backend cannot be reached, or answered what is no answer.
     #[error("the permission backend failed")]
     Failed(#[source] Source),
+    /// The backend is there, and answered this question with neither yes nor no: it throttles the caller, for one.
+    #[error("the permission backend gave no ruling")]
+    NoRuling(#[source] Source),
     /// The backend did not answer in time.
     #[error("the permission backend did not answer in time")]
     TimedOut,

@@ -19,8 +19,8 @@ use crate::config::secret::Secret;
 
 pub(crate) const SECRET_KEY: Kind<Secret> = Kind::new(
     "secret",
-    "16 to 1024 printable characters that are nobody's default: the backend's own SECRET_KEY, without django-insecure- \
-     before it",
+    "16 to 1024 printable characters that are nobody's default: the backend's own SECRET_KEY, which is to be changed \
+     there, too, if it is one",
     |text| {
         let printable = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
         ((16..=1024).contains(&text.len()) && printable && !is_placeholder_key(text))

@@ -177,6 +177,13 @@ pub(super) fn is_default_secret(text: &str) -> bool {
 
 /// What people, and `django-admin startproject`, leave in place of a secret key.
 pub(super) fn is_placeholder_key(text: &str) -> bool {
+    // What `startproject` makes is long and random, and nobody's but theirs, whatever it begins with.
+    if let Some(own) = text.strip_prefix("django-insecure-")
+        && own.len() >= 40
+        && different_bytes(own) >= 20
+    {
+        return false;
+    }
     let plain = plain(text);
     let known = [
         "djangoinsecure",
@@ -195,10 +202,15 @@ pub(super) fn is_placeholder_key(text: &str) -> bool {
         "developmentsecret",
         "devsecret",
     ];
+    is_default_secret(text)
+        || known.iter().any(|start| plain.starts_with(start))
+        || different_bytes(text) < 5
+}
+
+fn different_bytes(text: &str) -> usize {
     let mut seen = [false; 128];
     text.bytes().for_each(|b| seen[usize::from(b & 127)] = true);
-    let different = seen.iter().filter(|seen| **seen).count();
-    is_default_secret(text) || known.iter().any(|start| plain.starts_with(start)) || different < 5
+    seen.iter().filter(|seen| **seen).count()
 }
 
 /// An address of a Redis server, with at most the number of a database as its path.
