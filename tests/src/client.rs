@@ -31,12 +31,15 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Client {
     /// A caller without a credential; `base` is `http://host:port`.
     #[must_use]
     pub fn new(base: &str) -> Self {
+        // Clients are built without a provider of their own; that one is there already changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // No test waits for ever for a service that was killed.
@@ -48,6 +51,7 @@ impl Client {
             http,
             base: base.to_owned(),
             token: None,
+            headers: Vec::new(),
         }
     }
 
@@ -58,6 +62,14 @@ impl Client {
             token: token.map(str::to_owned),
             ..self.clone()
         }
+    }
+
+    /// The same caller with a header on every request, as credentials come that are no bearer.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name, value.to_owned()));
+        client
     }
 
     /// The address of a path; a whole address, as `Location` gives it, is itself.
@@ -72,7 +84,10 @@ impl Client {
 
     /// A request to a path or a whole address.
     pub fn call(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, self.url(path));
+        let mut request = self.http.request(method, self.url(path));
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

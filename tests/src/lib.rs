@@ -10,7 +10,9 @@
 pub mod backend;
 pub mod browser;
 pub mod client;
+pub mod hook;
 pub mod inspect;
+pub mod jwt;
 pub mod process;
 pub mod proxy;
 pub mod servers;

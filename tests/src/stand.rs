@@ -90,7 +90,12 @@ impl Stand {
 
     /// In development mode: no admin token is configured, the service makes up its own tokens.
     pub async fn development() -> Self {
-        let service = Service::start().await;
+        Self::development_with(&[]).await
+    }
+
+    /// In development mode, with these settings.
+    pub async fn development_with(settings: &[(&str, &str)]) -> Self {
+        let service = with_settings(Service::builder(), settings).start().await;
         let user = service.user_token();
         Self::of(service, user)
     }

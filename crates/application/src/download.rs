@@ -1,5 +1,6 @@
 //! Reading a body back, from wherever its row says it is.
 
+use bytes::Bytes;
 use cloakroom_domain::{ByteRange, File, Validators, Version};
 
 use crate::{
@@ -105,8 +106,11 @@ pub async fn open(
 }
 
 async fn read(app: &App, version: &Version, range: Option<ByteRange>) -> Result<Payload, Error> {
-    let at = &version.location;
     let failed = Error::store(StoreOperation::Download);
+    if let Some(body) = app.hot.get(&version.id, version.size) {
+        return stretch(&body, range).map(Payload::Ready).map_err(failed);
+    }
+    let at = &version.location;
     let payload = app
         .stores
         .at(at)?
@@ -116,7 +120,23 @@ async fn read(app: &App, version: &Version, range: Option<ByteRange>) -> Result<
     let whole = range.is_none_or(|r| r.len() == version.size);
     let crc64 = version.crc64.filter(|_| whole);
     let length = range.map_or(version.size, |r| r.len());
-    checked(payload, length, crc64).map_err(failed)
+    let payload = checked(payload, length, crc64).map_err(failed)?;
+    Ok(if whole {
+        app.hot.keep(version.id, version.size, payload)
+    } else {
+        payload
+    })
+}
+
+fn stretch(body: &Bytes, range: Option<ByteRange>) -> Result<Bytes, StoreError> {
+    let Some(range) = range else {
+        return Ok(body.clone());
+    };
+    let within = |at: u64| usize::try_from(at).ok().filter(|at| *at <= body.len());
+    match (within(range.start), within(range.end)) {
+        (Some(start), Some(end)) if start <= end => Ok(body.slice(start..end)),
+        _ => Err(StoreError::Broken("a stretch beyond the end".into())),
+    }
 }
 
 async fn relocate(app: &App, selected: &Selected) -> Result<Version, Error> {

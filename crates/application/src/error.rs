@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ports::{CredentialError, RepositoryError, Source, StoreError};
+use crate::ports::{CredentialError, RateVerdict, RepositoryError, Source, StoreError};
 
 /// What a store was asked to do when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +79,21 @@ pub enum Error {
     /// A credential could not be judged.
     #[error("the credential could not be checked")]
     Credential(#[source] CredentialError),
+    /// The application that knows who may do what failed, or is left alone because it failed too often.
+    #[error("the permission backend failed")]
+    PermissionFailed,
+    /// It did not answer in time.
+    #[error("the permission backend did not answer in time")]
+    PermissionTimedOut,
     /// Too much to do, or stopping.
     #[error("the service is busy or stopping")]
     Overloaded {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// More than the rate limit allows.
+    #[error("the limit of {} in {} s for \"{}\" is used up", .0.policy.permits, .0.policy.window.as_secs(), .0.class.as_str())]
+    RateLimited(RateVerdict),
     /// Anything else.
     #[error("internal error")]
     Internal(#[source] Source),

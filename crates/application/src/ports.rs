@@ -1,4 +1,4 @@
-//! What the use cases need from outside: databases, object stores, credentials.
+//! What the use cases need from outside: databases, object stores, credentials, rate limits.
 //!
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
@@ -6,7 +6,9 @@ mod credentials;
 mod dependency;
 mod files;
 mod ledger;
+mod limits;
 mod objects;
+mod permissions;
 mod registry;
 mod tokens;
 
@@ -20,9 +22,13 @@ pub use ledger::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
     VersionLedger,
 };
+pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     StoreError, WriteHints,
+};
+pub use permissions::{
+    Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
 pub use registry::{StoreRecord, StoreRegistry};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};

@@ -16,6 +16,9 @@ pub enum InvalidId {
     /// A NUL byte, which no database of ours can keep.
     #[error("contains a NUL byte")]
     Nul,
+    /// A number that is zero or less.
+    #[error("is not a positive number")]
+    NotPositive,
     /// Not a UUID where one is required.
     #[error("is not a UUID")]
     NotUuid,
@@ -85,6 +88,29 @@ impl FileId {
     }
 }
 
+macro_rules! numbered {
+    ($name:ident) => {
+        impl $name {
+            /// The identifier that another system writes as a number. It is the same as its decimal digits as text.
+            ///
+            /// This is the one rule for what tokens name: a positive signed 64-bit integer here, or a text by
+            /// [`Self::parse`], and nothing else that a token's format may hold (no boolean, no float).
+            ///
+            /// # Errors
+            /// [`InvalidId::NotPositive`].
+            pub fn from_number(number: i64) -> Result<Self, InvalidId> {
+                if number < 1 {
+                    return Err(InvalidId::NotPositive);
+                }
+                Self::parse(number.to_string())
+            }
+        }
+    };
+}
+
+numbered!(AccountId);
+numbered!(UserId);
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -145,5 +171,16 @@ mod tests {
         assert_eq!(FileId::parse("é".repeat(257)), Err(InvalidId::TooLong(512)));
         assert!(FileId::parse("é".repeat(256)).is_ok());
         assert!(FileId::parse("a1b2_Отчёт 2024.pdf").is_ok());
+    }
+
+    #[test]
+    fn an_account_or_a_user_is_a_positive_number_or_its_digits() {
+        assert_eq!(AccountId::from_number(7), AccountId::parse("7"));
+        let most = UserId::from_number(i64::MAX).unwrap();
+        assert_eq!(most.as_str(), "9223372036854775807");
+        for bad in [0, -1, i64::MIN] {
+            assert_eq!(AccountId::from_number(bad), Err(InvalidId::NotPositive));
+            assert_eq!(UserId::from_number(bad), Err(InvalidId::NotPositive));
+        }
     }
 }

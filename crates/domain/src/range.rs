@@ -3,6 +3,9 @@
 /// The most ranges that one request may name; more are answered with the whole.
 pub const MAX_RANGES: usize = 16;
 
+/// The longest field that is read, in bytes: sixteen ranges need less than 700. Longer ones are ignored.
+const MAX_FIELD: usize = 8 * 1024;
+
 /// A stretch of bytes: `start` inclusive, `end` exclusive, never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
@@ -40,7 +43,8 @@ enum Spec {
 impl RangeOutcome {
     /// Reads a `Range` field against a representation of `size` bytes.
     ///
-    /// An unknown unit and a malformed field are ignored (RFC 9110 §14.2). Time is linear in the field's length.
+    /// An unknown unit, a malformed field and one of more than 8 KiB are ignored (RFC 9110 §14.2). Time is linear in
+    /// the field's length.
     #[must_use]
     pub fn of(field: &str, size: u64) -> Self {
         let Some(specs) = parse(field) else {
@@ -66,6 +70,9 @@ impl RangeOutcome {
 }
 
 fn parse(field: &str) -> Option<Vec<Spec>> {
+    if field.len() > MAX_FIELD {
+        return None;
+    }
     let (unit, set) = field.trim().split_once('=')?;
     if !unit.trim_end().eq_ignore_ascii_case("bytes") {
         return None;
@@ -129,6 +136,8 @@ fn coalesce(parts: Vec<ByteRange>) -> Vec<ByteRange> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -201,6 +210,52 @@ mod tests {
         };
         assert_eq!(parts(&field(16), 100).len(), 16);
         assert_eq!(RangeOutcome::of(&field(17), 100), RangeOutcome::Whole);
+    }
+
+    #[test]
+    fn any_text_is_read_in_a_millisecond() {
+        for piece in [
+            ",",
+            ", ",
+            " ",
+            "\t,",
+            "-",
+            "0-,",
+            "-1,",
+            "0-0,",
+            "9",
+            "=",
+            "bytes=",
+            "bytes=0-0,",
+            "٣",
+            "0-18446744073709551615,",
+            "\0",
+            "a-b,",
+        ] {
+            for (lead, tail) in [
+                ("", ""),
+                ("bytes=", ""),
+                ("bytes=", "-"),
+                ("bytes=0-", ""),
+                ("bytes=", "0-0"),
+            ] {
+                for length in [MAX_FIELD - lead.len() - tail.len(), 128 * 1024] {
+                    let field = format!("{lead}{}{tail}", piece.repeat(length / piece.len()));
+                    // The best of many: the machine may be busy with something else meanwhile.
+                    let best = (0..20).map(|_| {
+                        let start = Instant::now();
+                        let outcome = RangeOutcome::of(&field, 1_000_000);
+                        assert!(!matches!(outcome, RangeOutcome::Parts(parts) if parts.len() > MAX_RANGES));
+                        start.elapsed()
+                    });
+                    let best = best.min().unwrap();
+                    assert!(
+                        best < Duration::from_millis(1),
+                        "{lead}{piece}…{tail}: {best:?}"
+                    );
+                }
+            }
+        }
     }
 
     proptest! {

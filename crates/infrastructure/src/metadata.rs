@@ -15,6 +15,7 @@ mod list;
 mod plans;
 mod pool;
 mod registry;
+mod revocations;
 mod rows;
 mod schema;
 mod session;

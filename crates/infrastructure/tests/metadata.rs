@@ -7,6 +7,9 @@ mod faults;
 #[path = "metadata/proxy.rs"]
 mod proxy;
 #[cfg(test)]
+#[path = "metadata/revoking.rs"]
+mod revoking;
+#[cfg(test)]
 #[path = "metadata/support.rs"]
 mod support;
 #[cfg(test)]

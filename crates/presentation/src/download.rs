@@ -1,9 +1,9 @@
 //! Downloading: conditions, ranges and headers in the order of RFC 9110.
 
-mod disposition;
+pub(crate) mod disposition;
 mod parts;
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -21,7 +21,7 @@ use cloakroom_application::{
     select,
 };
 use cloakroom_domain::{Action, ByteRange, RangeOutcome, Verdict, Visibility};
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
 
 use self::{
@@ -30,14 +30,16 @@ use self::{
 };
 use crate::{
     Settings,
-    caller::Caller,
     conditions::{self, preconditions},
     dates,
     error::ApiError,
+    metered::Downloader,
     params,
 };
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// How much of a body in memory the server is given at once, in bytes.
+const STEP: usize = 128 * 1024;
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// How to take the download.
@@ -60,7 +62,7 @@ pub(crate) struct DownloadQuery {
 pub(crate) async fn download(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Downloader,
     id: params::FileIdPath,
     query: web::Query<DownloadQuery>,
     http: HttpRequest,
@@ -79,7 +81,7 @@ pub(crate) async fn download(
 pub(crate) async fn download_version(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Downloader,
     id: params::FileIdPath,
     version: params::VersionPath,
     query: web::Query<DownloadQuery>,
@@ -157,9 +159,19 @@ async fn partial(
 
 fn send(mut answer: HttpResponseBuilder, payload: Payload, length: u64) -> HttpResponse {
     match payload {
-        Payload::Ready(bytes) => answer.body(bytes),
+        Payload::Ready(bytes) if bytes.len() <= STEP => answer.body(bytes),
+        Payload::Ready(bytes) => answer.body(SizedStream::new(length, in_steps(bytes))),
         other => answer.body(SizedStream::new(length, into_stream(other))),
     }
+}
+
+/// A body in memory, in steps: the server copies what it is given into the connection's buffer, and a slow client
+/// must not keep it all there twice.
+fn in_steps(mut bytes: Bytes) -> impl Stream<Item = Result<Bytes, StoreError>> {
+    stream::iter(iter::from_fn(move || {
+        let step = bytes.split_to(STEP.min(bytes.len()));
+        (!step.is_empty()).then_some(Ok(step))
+    }))
 }
 
 fn into_stream(payload: Payload) -> ByteStream {

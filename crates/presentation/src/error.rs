@@ -13,6 +13,11 @@ use cloakroom_application::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::{
+    connection::Refusal,
+    metered::{seconds, tell},
+};
+
 /// An error on its way to a client.
 #[derive(Debug)]
 pub enum ApiError {
@@ -24,6 +29,10 @@ pub enum ApiError {
     MethodNotAllowed(&'static [&'static str]),
     /// There is nothing at this path.
     NoRoute,
+    /// The head or the framing of the request cannot be served.
+    Refused(Refusal),
+    /// A page that may not do so asks for a change with its visitor's cookie.
+    ForeignOrigin,
 }
 
 impl From<Error> for ApiError {
@@ -82,6 +91,8 @@ impl ApiError {
                 "Method not allowed",
             ),
             Self::NoRoute => Row(StatusCode::NOT_FOUND, "FILE_001", "Not found"),
+            Self::Refused(why) => Row(why.status(), "VAL_004", "Malformed request"),
+            Self::ForeignOrigin => Row(StatusCode::FORBIDDEN, "PERM_001", "Not allowed"),
         }
     }
 
@@ -96,9 +107,13 @@ impl ApiError {
             Self::App(Error::InProgress { retry_after } | Error::Overloaded { retry_after }) => {
                 Some(retry_after.as_secs().max(1))
             }
+            Self::App(Error::RateLimited(verdict)) => {
+                Some(seconds(verdict.refused.unwrap_or_default()).max(1))
+            }
             Self::App(Error::Repository(
                 RepositoryError::Unavailable(_) | RepositoryError::OutcomeUnknown(_),
             )) => Some(1),
+            Self::App(Error::PermissionFailed | Error::PermissionTimedOut) => Some(1),
             Self::App(Error::Store { .. }) => Some(5),
             _ => None,
         }
@@ -137,6 +152,13 @@ fn row_of(error: &Error) -> Row {
         Error::DigestMismatch => Row(S::UNPROCESSABLE_ENTITY, "VAL_003", "Digest mismatch"),
         Error::Malformed(_) => Row(S::BAD_REQUEST, "VAL_004", "Malformed request"),
         Error::BytesMissing => Row(S::NOT_FOUND, "STORAGE_005", "Stored bytes missing"),
+        Error::RateLimited(_) => Row(S::TOO_MANY_REQUESTS, "RATE_001", "Too many requests"),
+        Error::PermissionFailed => Row(S::BAD_GATEWAY, "EXT_003", "Permission backend failed"),
+        Error::PermissionTimedOut => Row(
+            S::GATEWAY_TIMEOUT,
+            "EXT_004",
+            "Permission backend timed out",
+        ),
         Error::Overloaded { .. } => Row(S::SERVICE_UNAVAILABLE, "INFRA_001", "Service busy"),
         Error::Internal(_) => Row(S::INTERNAL_SERVER_ERROR, "INFRA_005", "Internal error"),
         Error::Store { operation, .. } => store_row(*operation),
@@ -181,6 +203,10 @@ impl fmt::Display for ApiError {
             }
             Self::MethodNotAllowed(_) => f.write_str("this method is not for this resource"),
             Self::NoRoute => f.write_str("there is nothing at this path"),
+            Self::Refused(why) => why.fmt(f),
+            Self::ForeignOrigin => {
+                f.write_str("a change by a cookie must be asked for by a page of an allowed origin")
+            }
         }
     }
 }
@@ -211,9 +237,9 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, allowed.join(", ").to_uppercase()));
             }
-            Self::App(_) | Self::NoRoute => {}
+            Self::App(_) | Self::NoRoute | Self::Refused(_) | Self::ForeignOrigin => {}
         }
-        response.json(Problem {
+        let mut response = response.json(Problem {
             kind: "about:blank",
             title,
             status: status.as_u16(),
@@ -224,6 +250,10 @@ impl ResponseError for ApiError {
             detail,
             code,
             retry_after,
-        })
+        });
+        if let Self::App(Error::RateLimited(verdict)) = self {
+            tell(verdict, response.headers_mut());
+        }
+        response
     }
 }

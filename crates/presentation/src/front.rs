@@ -1,7 +1,6 @@
 //! What every request passes first: an id, a place among those in hand, headers, a line in the log.
 
 use std::{
-    cell::RefCell,
     pin::Pin,
     rc::Rc,
     sync::{
@@ -13,10 +12,9 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest, ResponseError,
+    HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
-    dev::{Payload, ServiceRequest, ServiceResponse},
-    error::PayloadError,
+    dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -25,11 +23,18 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use futures_util::Stream;
+use cloakroom_application::{App, Attempt, Error};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{Settings, caller::RecognisedAs, error::ApiError, navigation};
+use crate::{
+    Settings,
+    caller::RecognisedAs,
+    connection::{Connection, Hand},
+    cors,
+    error::ApiError,
+    metered, navigation,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -74,12 +79,13 @@ impl Drop for Place {
 
 /// The middleware.
 pub(crate) async fn front(
+    app: web::Data<App>,
     settings: web::Data<Settings>,
     in_hand: web::Data<InHand>,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut line = Line::new(&request);
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let mut line = Line::new(&mut request);
     let id = line.id.clone();
     let (docs, health) = {
         let path = request.path();
@@ -88,25 +94,30 @@ pub(crate) async fn front(
             path.starts_with("/health"),
         )
     };
-    let unread = Unread::of(&mut request);
     // Whether the process lives is answered however busy it is.
     let limit = if health {
         usize::MAX
     } else {
         settings.max_requests
     };
-    let mut answer = if let Some(_place) = in_hand.enter(limit) {
+    let mut answer = if cors::is_preflight(&request) {
+        let answer = cors::preflight(&settings.origins, request.headers());
+        request.into_response(answer)
+    } else if let Some(_place) = in_hand.enter(limit) {
         let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
         next.call(request)
             .instrument(span)
             .await?
             .map_into_boxed_body()
     } else {
-        let busy = cloakroom_application::Error::Overloaded {
+        let busy = Error::Overloaded {
             retry_after: COME_BACK,
         };
         request.into_response(ApiError::from(busy).error_response())
     };
+    if let Some(refusal) = one_too_many(&app, &answer).await {
+        answer = answer.into_response(refusal);
+    }
     if let Some(redirect) = navigation::elsewhere(
         &settings,
         answer.request(),
@@ -115,7 +126,12 @@ pub(crate) async fn front(
     ) {
         answer = answer.into_response(redirect);
     }
-    decorate(answer.headers_mut(), &settings, id);
+    let verdict = answer.request().extensions().get().copied();
+    let asked = answer.request().clone();
+    decorate(answer.headers_mut(), &settings, asked.headers(), id);
+    if let Some(verdict) = verdict {
+        metered::tell_unless_told(&verdict, answer.headers_mut());
+    }
     if docs {
         let policy = HeaderValue::from_static(DOCS_POLICY);
         answer
@@ -124,16 +140,33 @@ pub(crate) async fn front(
     }
     line.answered(answer.request(), answer.status());
     Ok(answer.map_body(|_, body| {
-        BoxBody::new(Logged {
-            body,
-            line,
-            _unread: unread,
-        })
+        if matches!(body.size(), BodySize::None | BodySize::Sized(0)) {
+            line.hand.answered();
+        }
+        BoxBody::new(Logged { body, line })
     }))
 }
 
-/// Adds the headers that every answer has; those of the resource itself win.
-pub(crate) fn decorate(headers: &mut HeaderMap, settings: &Settings, id: HeaderValue) {
+/// What takes the place of a 401, where it is one too many from this address.
+async fn one_too_many(app: &App, answer: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let attempt = answer.request().extensions().get::<Attempt>().cloned();
+    match attempt?.refused(&app.rates).await {
+        limited @ Error::RateLimited(_) => Some(ApiError::from(limited).error_response()),
+        _ => None,
+    }
+}
+
+/// Adds the headers that every answer has; those of the resource itself win. `asked` are the request's.
+pub(crate) fn decorate(
+    headers: &mut HeaderMap,
+    settings: &Settings,
+    asked: &HeaderMap,
+    id: HeaderValue,
+) {
+    cors::share(&settings.origins, asked, headers);
     for (name, value) in FIXED_HEADERS {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
@@ -168,6 +201,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// The request's line in the log, written when its answer is through or broken off, or when its caller has left
 /// before there was one (status 0).
 struct Line {
+    hand: Hand,
     id: HeaderValue,
     method: Method,
     route: Option<String>,
@@ -178,9 +212,15 @@ struct Line {
 }
 
 impl Line {
-    fn new(request: &ServiceRequest) -> Self {
+    fn new(request: &mut ServiceRequest) -> Self {
+        let id = request_id(request.headers());
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        let mut payload = request.take_payload();
+        let hand = Hand::take(connection, &mut payload, id.clone());
+        request.set_payload(payload);
         Self {
-            id: request_id(request.headers()),
+            hand,
+            id,
             method: request.method().clone(),
             route: None,
             who: "-",
@@ -198,11 +238,15 @@ impl Line {
         self.who = recognised.unwrap_or("-");
         self.route = request.match_pattern();
         self.status = status.as_u16();
+        self.hand.answering();
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if let Some(refusal) = self.hand.let_go() {
+            self.status = refusal.status().as_u16();
+        }
         tracing::info!(
             target: "cloakroom::access",
             id = self.id.to_str().unwrap_or_default(),
@@ -220,36 +264,6 @@ impl Drop for Line {
 struct Logged {
     body: BoxBody,
     line: Line,
-    _unread: Option<Unread>,
-}
-
-/// A request's body, kept until the answer is through.
-///
-/// The server reads what is left of a body that everybody has dropped, to its end, however long that is. While
-/// somebody still has it, it reads on for the time of a lingering close only.
-#[derive(Clone)]
-struct Unread(Rc<RefCell<Payload>>);
-
-impl Unread {
-    fn of(request: &mut ServiceRequest) -> Option<Self> {
-        let payload = request.take_payload();
-        if matches!(payload, Payload::None) {
-            return None;
-        }
-        let kept = Self(Rc::new(RefCell::new(payload)));
-        request.set_payload(Payload::Stream {
-            payload: Box::pin(kept.clone()),
-        });
-        Some(kept)
-    }
-}
-
-impl Stream for Unread {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
-    }
 }
 
 impl MessageBody for Logged {
@@ -270,7 +284,8 @@ impl MessageBody for Logged {
                 let id = self.line.id.to_str().unwrap_or_default();
                 tracing::error!(id, %error, "an answer broke off");
             }
-            _ => {}
+            Poll::Ready(None) => self.line.hand.answered(),
+            Poll::Pending => {}
         }
         next
     }

@@ -1,7 +1,11 @@
 //! The HTTP face: routes, extractors, middleware, the one table of errors to statuses.
 
+mod access;
 mod caller;
+mod client;
 mod conditions;
+mod connection;
+mod cors;
 mod dates;
 mod docs;
 mod download;
@@ -10,7 +14,9 @@ mod files;
 mod front;
 mod health;
 mod json;
+mod metered;
 mod navigation;
+mod origins;
 mod params;
 mod routes;
 mod server;
@@ -19,9 +25,12 @@ mod upload;
 mod versions;
 mod wire;
 
+pub use connection::Refusal;
 pub use docs::openapi;
+pub use download::disposition::{Disposition, content_disposition};
 pub use error::{ApiError, Problem};
+pub use origins::Origins;
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
-pub use settings::Settings;
+pub use settings::{Pages, Settings};
 pub use wire::TokenBody;

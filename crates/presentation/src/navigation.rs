@@ -25,7 +25,7 @@ pub(crate) fn elsewhere(
     status: StatusCode,
     answer: &HeaderMap,
 ) -> Option<HttpResponse> {
-    let frontend = settings.frontend_url.as_deref()?;
+    let pages = settings.pages.as_ref()?;
     let is_problem = answer
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind == "application/problem+json");
@@ -35,9 +35,9 @@ pub(crate) fn elsewhere(
     let target = if status == StatusCode::UNAUTHORIZED {
         let back = public_address(settings, request);
         let back = utf8_percent_encode(&back, &QUERY_VALUE);
-        format!("{frontend}/auth/signin/?redirectUrl={back}")
+        format!("{}?redirectUrl={back}", pages.sign_in)
     } else {
-        format!("{frontend}/error/")
+        pages.error.clone()
     };
     let redirect = HttpResponse::Found()
         .insert_header((header::LOCATION, target))
@@ -70,14 +70,14 @@ fn public_address(settings: &Settings, request: &HttpRequest) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use actix_web::{ResponseError, test::TestRequest};
     use cloakroom_application::Error;
 
     use super::*;
-    use crate::error::ApiError;
+    use crate::{Origins, Pages, error::ApiError};
 
-    fn settings(mount: &str, public_url: &str) -> Settings {
+    pub(crate) fn settings(mount: &str, public_url: &str) -> Settings {
         Settings {
             mount: mount.to_owned(),
             public_url: public_url.to_owned(),
@@ -85,7 +85,12 @@ mod tests {
             public_cache: String::new(),
             resource_policy: String::new(),
             transport_security: None,
-            frontend_url: Some("https://app.example.com".to_owned()),
+            pages: Some(Pages {
+                sign_in: "https://app.example.com/auth/signin/".to_owned(),
+                error: "https://app.example.com/error/".to_owned(),
+            }),
+            origins: Origins::default(),
+            trusted_proxies: Vec::new(),
             max_requests: 1,
         }
     }
@@ -148,7 +153,7 @@ mod tests {
             assert_eq!(sent_to(&settings, request, Error::Unauthenticated), None);
         }
         let without = Settings {
-            frontend_url: None,
+            pages: None,
             ..settings
         };
         assert_eq!(

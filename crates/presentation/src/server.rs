@@ -3,11 +3,14 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use actix_http::{HttpMessage, HttpService, Request, Response, body::BoxBody};
+use actix_http::{
+    HttpMessage, HttpService, Protocol, Request, Response, body::BoxBody, error::DispatchError,
+};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
     ResponseError,
@@ -16,18 +19,17 @@ use actix_web::{
     web::{Data, QueryConfig},
 };
 use cloakroom_application::{App, Error};
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
     Settings,
+    connection::{Connection, Guarded, Hand, Held},
     error::ApiError,
     front::{self, InHand},
     routes,
     upload::admission::admit,
 };
 
-/// A head that takes longer is not waited for.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection whose request was refused is read on, so that the client sees the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -75,7 +77,7 @@ pub async fn serve(
         let draining = draining.clone();
         let (app, settings, in_hand) = (app.clone(), settings.clone(), in_hand.clone());
         let (expect_app, expect_settings) = (app.clone(), settings.clone());
-        let routes = settings.clone();
+        let (routes, guard) = (settings.clone(), settings.clone());
         let web = actix_web::App::new()
             .app_data(app)
             .app_data(settings)
@@ -85,12 +87,15 @@ pub async fn serve(
             }))
             .wrap(from_fn(front::front))
             .configure(move |config| routes::configure(config, &routes));
-        HttpService::build()
+        let http = HttpService::build()
             .graceful_shutdown_signal(move || drained(draining.clone()))
             .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(HEAD_TIMEOUT)
+            // Only the first head would be timed: the guard times each.
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
-            .tcp_nodelay(true)
+            .on_connect_ext(|io: &Guarded, data| {
+                data.insert(io.connection());
+            })
             .expect(fn_service(move |request: Request| {
                 may_continue(expect_app.clone(), expect_settings.clone(), request)
             }))
@@ -98,8 +103,12 @@ pub async fn serve(
                 web.into_factory()
                     .map_err(|error: actix_web::Error| error.error_response()),
                 |()| AppConfig::default(),
-            ))
-            .tcp()
+            ));
+        fn_service(move |stream: TcpStream| {
+            let guarded = accepted(stream, guard.clone());
+            async { Ok::<_, DispatchError>(guarded) }
+        })
+        .and_then(http)
     };
     let server = actix_server::Server::build()
         .workers(options.workers)
@@ -119,6 +128,17 @@ pub async fn serve(
     running.await.map_err(io::Error::other)?
 }
 
+/// A connection as the HTTP service takes it.
+fn accepted(
+    stream: TcpStream,
+    settings: Data<Settings>,
+) -> (Guarded, Protocol, Option<SocketAddr>) {
+    // A connection that is gone already fails where it is read.
+    let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok();
+    (Guarded::new(stream, settings), Protocol::Http1, peer)
+}
+
 async fn drained(mut draining: watch::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = draining.wait_for(|stopping| *stopping).await;
@@ -128,21 +148,25 @@ async fn drained(mut draining: watch::Receiver<bool>) {
 async fn may_continue(
     app: Data<App>,
     settings: Data<Settings>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Request, Response<BoxBody>> {
+    let id = front::request_id(request.headers());
+    let connection = request.conn_data::<Rc<Connection>>().cloned();
+    let mut hand = Hand::take(connection, request.payload(), id.clone());
     let judged = admit(
         &app,
         &settings,
         request.method(),
         request.path(),
         request.headers(),
+        request.peer_addr(),
     )
     .await;
     let Err(error) = judged else {
+        hand.hand_on();
         return Ok(request);
     };
     let mut refusal = error.error_response();
-    let id = front::request_id(request.headers());
     tracing::info!(
         target: "cloakroom::access",
         id = id.to_str().unwrap_or_default(),
@@ -150,6 +174,8 @@ async fn may_continue(
         status = refusal.status().as_u16(),
         "request refused before its body"
     );
-    front::decorate(refusal.headers_mut(), &settings, id);
-    Err(refusal.into())
+    front::decorate(refusal.headers_mut(), &settings, request.headers(), id);
+    hand.answering();
+    let refusal = Response::from(refusal);
+    Err(refusal.map_body(|_, body| BoxBody::new(Held { body, hand })))
 }

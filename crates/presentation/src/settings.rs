@@ -1,5 +1,9 @@
 //! What the HTTP face needs to know besides the application.
 
+use ipnet::IpNet;
+
+use crate::Origins;
+
 /// Made once by the wiring; every worker reads it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -15,8 +19,21 @@ pub struct Settings {
     pub resource_policy: String,
     /// The value of `Strict-Transport-Security`, where it is to be sent.
     pub transport_security: Option<String>,
-    /// The web application's address without a slash at the end, where browsers are to be sent there on errors.
-    pub frontend_url: Option<String>,
+    /// The pages that browsers are sent to on errors, where there is a web application.
+    pub pages: Option<Pages>,
+    /// The origins whose pages may work with the service.
+    pub origins: Origins,
+    /// Proxies that are believed where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Requests that may be in hand at once, over all workers; more are told to come back.
     pub max_requests: usize,
+}
+
+/// Pages of the web application, by their addresses.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// Where to sign in. Told by `redirectUrl` where to come back to.
+    pub sign_in: String,
+    /// What is shown for any other error.
+    pub error: String,
 }

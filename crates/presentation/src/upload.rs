@@ -23,7 +23,9 @@ use self::{
     body::{Inbound, Whole},
     form::Fields,
 };
-use crate::{Settings, caller::Caller, conditions, error::ApiError, params, wire};
+use crate::{
+    Settings, caller::Caller, conditions, error::ApiError, metered::Uploader, params, wire,
+};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 255;
@@ -61,7 +63,7 @@ pub(crate) struct Request<'a> {
 pub(crate) async fn create(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Uploader,
     http: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -84,7 +86,7 @@ pub(crate) async fn create(
 pub(crate) async fn create_by_form(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Uploader,
     http: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -108,7 +110,7 @@ pub(crate) async fn create_by_form(
 pub(crate) async fn replace(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Caller,
+    who: Uploader,
     id: params::FileIdPath,
     http: HttpRequest,
     payload: web::Payload,

@@ -3,7 +3,7 @@
 use cloakroom_application::ports::ServiceToken;
 use cloakroom_domain::{File, Timestamp, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
@@ -34,8 +34,29 @@ pub(crate) fn rfc3339(at: Timestamp) -> String {
 pub(crate) struct Id(String);
 
 impl Id {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(text.to_owned())
+    }
+
+    /// The identifier as text.
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Whole numbers and strings.
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "an id must be a whole number or a string")]
+        enum Either {
+            Number(i64),
+            Text(String),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Number(number) => Self(number.to_string()),
+            Either::Text(text) => Self(text),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod declare;
 #[cfg(test)]
 mod document;
+mod jwt;
 mod kinds;
 mod names;
 mod problem;
@@ -19,10 +20,10 @@ use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
 
 pub(crate) use self::{
     declare::{Absent, Setting},
-    kinds::{Driver, LogFormat},
+    kinds::{Driver, LogFormat, origin},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS, Logging},
+    table::{Config, GROUPS, Logging, Permission},
     values::Values,
 };
 
@@ -55,6 +56,8 @@ impl Config {
         self.access.admin_token.is_none()
             && self.redis.url.is_none()
             && self.access.auth_secret_key.is_none()
+            && self.jwt.key.is_none()
+            && self.jwt.jwks_url.is_none()
     }
 
     /// The database's address.
@@ -120,6 +123,9 @@ impl Config {
                  expected it to be the backend's SECRET_KEY"
                     .to_owned(),
             );
+        }
+        if let Some(complaint) = self.jwt.contradiction() {
+            say(complaint);
         }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {

@@ -1,6 +1,6 @@
 //! The log, on standard error.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{BufWriter, IsTerminal, stderr};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -9,6 +9,9 @@ use crate::config::{LogFormat, Logging, Problem};
 
 /// How many lines may wait for a reader of the log that is slow; more are dropped, and requests go on.
 const WAITING_LINES: usize = 16 * 1024;
+
+/// Bytes of lines that are written at once at most.
+const BATCH: usize = 64 * 1024;
 
 /// Starts logging. What is left to write is written when the guard is dropped.
 ///
@@ -24,7 +27,8 @@ pub(crate) fn start(settings: &Logging) -> Result<WorkerGuard, Vec<Problem>> {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .lossy(true)
-        .finish(stderr());
+        // The thread flushes whenever no line waits, so that under load many lines are one write.
+        .finish(BufWriter::with_capacity(BATCH, stderr()));
     let log = fmt().with_env_filter(filter).with_writer(writer);
     match settings.format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),

@@ -1,6 +1,10 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
+pub(crate) mod browsers;
 pub(crate) mod database;
+mod jwt;
+mod permissions;
+mod rates;
 pub(crate) mod redis;
 pub(crate) mod stores;
 pub(crate) mod tasks;
@@ -8,12 +12,13 @@ pub(crate) mod tasks;
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits,
+    App, Background, Limits, Permissions, Rates,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
+    hot::HotBodies,
     ports::{Authenticator, Dependency, FileRepository},
 };
-use cloakroom_infrastructure::metadata::Database;
+use cloakroom_infrastructure::{jwt::RemoteKeys, metadata::Database};
 
 use self::{redis::OpenRedis, stores::OpenStores};
 use crate::{config::Config, development, development::DevelopmentTokens, failure::Failure};
@@ -29,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) redis: Option<OpenRedis>,
     /// The driver of the store that takes new bodies.
     pub(crate) backend: String,
+    /// Keys of users' JWTs that have to be fetched.
+    pub(crate) jwt_keys: Option<Arc<RemoteKeys>>,
     /// The tokens of development mode.
     pub(crate) development: Option<DevelopmentTokens>,
 }
@@ -49,6 +56,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let tokens = Arc::new(CachedTokens::new(database.clone()));
     let mut authenticators: Vec<Arc<dyn Authenticator>> = first.into_iter().collect();
     authenticators.push(Arc::new(IssuedTokens::new(tokens.clone())));
+    let jwts = jwt::of(config)?;
+    authenticators.extend(jwts.authenticators);
     let redis = redis::open(config)?;
     let mut dependencies: Vec<Arc<dyn Dependency>> = Vec::new();
     if let Some(open) = &redis {
@@ -61,7 +70,11 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         tokens: tokens.clone(),
         registry: database.clone(),
         stores,
+        hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators,
+        permissions: Arc::new(permissions::of(&config.permission)?),
+        revocations: database.clone(),
+        rates: rates::for_service(config).await?,
         dependencies,
         background: Background::here(),
         limits: limits(config),
@@ -73,6 +86,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         tokens,
         redis,
         backend,
+        jwt_keys: jwts.keys,
         development,
     })
 }
@@ -90,7 +104,11 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         tokens: database.clone(),
         registry: database.clone(),
         stores,
+        hot: HotBodies::new(0),
         authenticators: Vec::new(),
+        permissions: Arc::new(Permissions::without_backend()),
+        revocations: database.clone(),
+        rates: Rates::off(),
         dependencies: Vec::new(),
         background: Background::here(),
         limits: limits(config),

@@ -34,6 +34,45 @@ pub async fn send_and_read(to: SocketAddr, bytes: &[u8]) -> String {
     text(&raw.read_while(PATIENCE, PAUSE).await)
 }
 
+/// Sends the pieces with a moment between them, and reads until the service closes.
+pub async fn send_in_pieces(to: SocketAddr, pieces: &[&[u8]]) -> String {
+    let mut raw = connect(to).await;
+    for piece in pieces {
+        let _ = raw.send(piece).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+    text(&raw.read_while(PATIENCE, PATIENCE).await)
+}
+
+/// One answer that refuses the connection: ours, with its headers and a problem as its body.
+pub fn assert_refused_connection(what: &str, answer: &str, status: u16) {
+    let answer = answer
+        .strip_prefix("HTTP/1.1 100 Continue\r\n\r\n")
+        .unwrap_or(answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let head = head.to_ascii_lowercase();
+    assert!(
+        head.starts_with(&format!("http/1.1 {status} ")),
+        "{what}: {answer}"
+    );
+    for expected in [
+        "connection: close",
+        "content-type: application/problem+json",
+        "x-content-type-options: nosniff",
+        "content-security-policy: ",
+        "x-request-id: ",
+        &format!("content-length: {}", body.len()),
+    ] {
+        assert!(
+            head.contains(&format!("\r\n{expected}")),
+            "{what}: no {expected} in {answer}"
+        );
+    }
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(problem["code"], "VAL_004", "{what}");
+    assert_eq!(problem["status"], status, "{what}");
+}
+
 /// Sends a head that expects `100 Continue`, the body once told to go on, and reads the answers.
 pub async fn expect_then_send(to: SocketAddr, head: &[u8], body: &[u8]) -> String {
     let mut raw = connect(to).await;

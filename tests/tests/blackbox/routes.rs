@@ -2,6 +2,7 @@
 
 use cloakroom_tests::{
     client::{Client, expect, header, id, refused},
+    jwt::{guest_claims, hs256},
     stand::Stand,
 };
 use std::collections::BTreeSet;
@@ -9,35 +10,41 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+/// The backend's secret key.
+const SECRET: &str = "a5f0c2e4-of-the-backend";
+
 /// The kinds of caller, in the order of the columns.
-const CALLERS: [&str; 8] = [
+const CALLERS: [&str; 9] = [
     "owner",
     "colleague",
     "stranger",
     "service",
     "foreign service",
     "admin",
+    "guest",
     "refused",
     "anonymous",
 ];
+
+type Statuses = [u16; CALLERS.len()];
 
 /// What each caller gets of a private file, a file of the account and a public one.
 struct Row {
     method: &'static str,
     path: &'static str,
     body: Option<&'static str>,
-    private: [u16; 8],
-    account: [u16; 8],
-    public: [u16; 8],
+    private: Statuses,
+    account: Statuses,
+    public: Statuses,
 }
 
 const fn row(
     method: &'static str,
     path: &'static str,
     body: Option<&'static str>,
-    private: [u16; 8],
-    account: [u16; 8],
-    public: [u16; 8],
+    private: Statuses,
+    account: Statuses,
+    public: Statuses,
 ) -> Row {
     Row {
         method,
@@ -54,17 +61,19 @@ const fn alike(
     method: &'static str,
     path: &'static str,
     body: Option<&'static str>,
-    all: [u16; 8],
+    all: Statuses,
 ) -> Row {
     row(method, path, body, all, all, all)
 }
 
-const READ_PRIVATE: [u16; 8] = [200, 403, 403, 403, 403, 200, 401, 401];
-const READ_ACCOUNT: [u16; 8] = [200, 200, 403, 200, 403, 200, 401, 401];
-const READ_PUBLIC: [u16; 8] = [200, 200, 200, 200, 200, 200, 401, 200];
-const CHANGE: [u16; 8] = READ_PRIVATE;
-const GONE: [u16; 8] = [204, 403, 403, 403, 403, 204, 401, 401];
-const ANYBODY: [u16; 8] = [200; 8];
+const READ_PRIVATE: Statuses = [200, 403, 403, 403, 403, 200, 403, 401, 401];
+const READ_ACCOUNT: Statuses = [200, 200, 403, 200, 403, 200, 200, 401, 401];
+const READ_PUBLIC: Statuses = [200, 200, 200, 200, 200, 200, 200, 401, 200];
+const CHANGE: Statuses = READ_PRIVATE;
+const GONE: Statuses = [204, 403, 403, 403, 403, 204, 403, 401, 401];
+const ANYBODY: Statuses = [200; CALLERS.len()];
+/// Without a file: 422 for those who may ask.
+const EXPLAIN: Statuses = [403, 403, 403, 403, 403, 422, 403, 401, 401];
 
 const TABLE: &[Row] = &[
     alike("get", "/health", None, ANYBODY),
@@ -74,28 +83,36 @@ const TABLE: &[Row] = &[
     alike("get", "/health/ready", None, ANYBODY),
     alike("head", "/health/ready", None, ANYBODY),
     alike(
+        "post",
+        "/access/revoke",
+        Some(r#"{"file_id": "x"}"#),
+        [403, 403, 403, 204, 204, 204, 403, 401, 401],
+    ),
+    alike("get", "/access/explain", None, EXPLAIN),
+    alike("head", "/access/explain", None, EXPLAIN),
+    alike(
         "get",
         "/files",
         None,
-        [200, 200, 200, 200, 200, 200, 401, 401],
+        [200, 200, 200, 200, 200, 200, 200, 401, 401],
     ),
     alike(
         "head",
         "/files",
         None,
-        [200, 200, 200, 200, 200, 200, 401, 401],
+        [200, 200, 200, 200, 200, 200, 200, 401, 401],
     ),
     alike(
         "post",
         "/files",
         Some("x"),
-        [201, 201, 201, 201, 201, 422, 401, 401],
+        [201, 201, 201, 201, 201, 422, 201, 401, 401],
     ),
     alike(
         "post",
         "/files/upload",
         Some("x"),
-        [400, 400, 400, 400, 400, 400, 401, 401],
+        [400, 400, 400, 400, 400, 400, 400, 401, 401],
     ),
     row(
         "get",
@@ -176,7 +193,7 @@ const TABLE: &[Row] = &[
 
 #[tokio::test]
 async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
-    let stand = Stand::simple().await;
+    let stand = Stand::with(&[("CLOAKROOM_AUTH_SECRET_KEY", SECRET)]).await;
     let document = expect(
         stand.anonymous().get("/openapi.json").send().await.unwrap(),
         StatusCode::OK,
@@ -200,6 +217,10 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
         stand.token("service", &["--account", "1"]).await,
         stand.token("service", &["--account", "2"]).await,
         stand.admin(),
+        stand.anonymous().with_header(
+            "X-Guest-Authorization",
+            &hs256(SECRET, &guest_claims(1, None)),
+        ),
         stand.anonymous().with(Some("no-such-token")),
         stand.anonymous(),
     ];

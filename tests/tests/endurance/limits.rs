@@ -1,7 +1,7 @@
 //! Time and memory: slow clients, clients that leave, many at once, large files.
 
 use cloakroom_tests::{
-    client::{expect, id, refused, sample},
+    client::{Raw, expect, id, refused, sample},
     inspect,
     service::Setup,
     stand::Stand,
@@ -190,6 +190,62 @@ async fn a_head_slower_than_10_s_and_a_body_below_1_kib_a_second_for_30_s_are_cl
     stand.settle().await;
     assert_eq!(stand.objects().await, 1);
     stand.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_head_of_a_connection_slower_than_10_s_is_408_and_closed() {
+    let _turn = crate::alone().await;
+    let stand = Stand::simple().await;
+    let patience = Duration::from_secs(15);
+    let whole = stand.head("GET", "/health", "", 0);
+    // One that says nothing at all, one whose first head trickles in, one whose second does, and one that is only idle.
+    let (mut late, mut kept) = (Vec::new(), Vec::new());
+    for (first, half) in [
+        ("", ""),
+        ("", &whole[..40]),
+        (&whole, &whole[..40]),
+        (&whole, ""),
+    ] {
+        let mut raw = Raw::connect(&stand.base()).await;
+        if !first.is_empty() {
+            raw.send(first).await.unwrap();
+            assert_eq!(raw.answer(patience).await.unwrap().status, 200);
+        }
+        raw.send(half).await.unwrap();
+        let list = if first.is_empty() || !half.is_empty() {
+            &mut late
+        } else {
+            &mut kept
+        };
+        list.push((raw, half.to_owned()));
+    }
+    let start = Instant::now();
+    for second in 0..7 {
+        tokio::time::sleep_until((start + Duration::from_secs(second)).into()).await;
+        for (raw, half) in &mut late {
+            if !half.is_empty() {
+                raw.send("x").await.unwrap();
+            }
+        }
+    }
+    for (raw, _) in &mut late {
+        let answer = raw.answer(patience).await.unwrap();
+        assert!(
+            start.elapsed() > Duration::from_secs(8),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(answer.status, 408);
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert!(raw.closed(patience).await);
+    }
+    for (raw, _) in &mut kept {
+        raw.send(&whole).await.unwrap();
+        assert_eq!(raw.answer(patience).await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

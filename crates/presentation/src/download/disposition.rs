@@ -20,13 +20,16 @@ const EXT_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 
 /// How a browser is to take a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Disposition {
+pub enum Disposition {
+    /// In place.
     Inline,
+    /// As a file to keep.
     Attachment,
 }
 
 /// The field: an ASCII fallback, and the name itself.
-pub(crate) fn content_disposition(disposition: Disposition, name: &FileName) -> String {
+#[must_use]
+pub fn content_disposition(disposition: Disposition, name: &FileName) -> String {
     let kind = match disposition {
         Disposition::Inline => "inline",
         Disposition::Attachment => "attachment",

@@ -1,14 +1,16 @@
 //! What can be refused before a body is read, also before `100 Continue` is sent.
 
+use std::net::SocketAddr;
+
 use actix_web::http::{
     Method,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
 };
-use cloakroom_application::{App, Error, authorize, identify};
+use cloakroom_application::{App, Error, authorize, ports::RateClass};
 use cloakroom_domain::{Action, FileId};
 use percent_encoding::percent_decode_str;
 
-use crate::{Settings, caller::credentials, conditions, error::ApiError};
+use crate::{Settings, caller::recognise, conditions, error::ApiError};
 
 /// The media type of a form (RFC 7578).
 pub(crate) const FORM: &str = "multipart/form-data";
@@ -55,14 +57,21 @@ pub(crate) async fn admit(
     method: &Method,
     path: &str,
     headers: &HeaderMap,
+    peer: Option<SocketAddr>,
 ) -> Result<(), ApiError> {
-    let who = identify(app, credentials(headers)).await?;
+    let (who, attempt) = recognise(app, settings, method, headers, peer).await?;
     if method != Method::POST && method != Method::PUT {
         return Ok(());
     }
     if !who.may_upload() {
-        return Err(Error::Unauthenticated.into());
+        return Err(match attempt {
+            Some(attempt) => attempt.refused(&app.rates).await,
+            None => Error::Unauthenticated,
+        }
+        .into());
     }
+    // The permit itself is taken once the request goes on.
+    app.rates.check(RateClass::Upload, who.counted_as())?;
     check_length(headers, app.limits.max_file_size)?;
     let segment = path
         .strip_prefix(settings.mount.trim_end_matches('/'))

@@ -17,7 +17,7 @@ use crate::{
     greeting::greeting,
     output::say,
     wiring::{
-        self, Service,
+        self, Service, browsers,
         tasks::{Stop, stopped, sweep_repeatedly},
     },
 };
@@ -102,8 +102,13 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.database.clone(),
         service.files.clone(),
         service.tokens.clone(),
+        service.app.permissions.clone(),
         stopped(stop.clone()),
     ));
+    if let Some(keys) = service.jwt_keys.clone() {
+        let stop = stopped(stop.clone());
+        tasks.spawn(async move { keys.keep_fresh(stop).await });
+    }
     if let Some(redis) = &service.redis {
         tasks.spawn(redis.keep_up(stop.clone()));
     }
@@ -117,15 +122,19 @@ fn settings(config: &Config, service: &Service, public_url: String) -> Settings 
         0 => "public, no-cache".to_owned(),
         seconds => format!("public, max-age={seconds}"),
     };
+    let origins = browsers::origins(config, &public_url);
+    let resource_policy = http.corp.unwrap_or_else(|| origins.resource_policy());
     let max_age = |age: Duration| format!("max-age={}", age.as_secs());
     Settings {
         mount: http.mount.clone(),
         public_url,
         backend: service.backend.clone(),
         public_cache,
-        resource_policy: http.corp.to_owned(),
+        resource_policy: resource_policy.to_owned(),
         transport_security: http.hsts.map(max_age),
-        frontend_url: http.frontend_url.clone(),
+        pages: browsers::pages(config),
+        origins,
+        trusted_proxies: config.rates.trusted_proxies.clone().unwrap_or_default(),
         max_requests: config.limits.max_requests,
     }
 }

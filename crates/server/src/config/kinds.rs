@@ -1,16 +1,25 @@
 //! The kinds of values that settings have: how each is written, and what it is read into.
 
+mod jwt;
 mod readers;
 #[cfg(test)]
 mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use cloakroom_domain::Bucket;
+use cloakroom_application::ports::RatePolicy;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::permission::PermissionProtocol;
+use ipnet::IpNet;
 
 use self::readers::{
-    MIB, buffer, duration, is_bucket_name, is_default_secret, is_placeholder_key, is_redis_address,
-    mount, number, size, web_address, without_password, without_userinfo,
+    MIB, actions, buffer, duration, endpoint, is_bucket_name, is_default_secret,
+    is_placeholder_key, is_redis_address, mount, network, number, page_path, rate, size,
+    web_address, without_password, without_userinfo,
+};
+pub(crate) use self::{
+    jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
+    readers::origin,
 };
 use super::secret::{MASK, Secret};
 
@@ -89,9 +98,16 @@ pub(crate) const WEB_ADDRESS: Kind<String> = Kind::new(
 )
 .masked(Masking::Userinfo);
 
+pub(crate) const ENDPOINT: Kind<String> = Kind::new(
+    "URL",
+    "an http:// or https:// address without user, query and fragment, such as http://backend:8000/check-permission",
+    endpoint,
+)
+.masked(Masking::Userinfo);
+
 pub(crate) const MOUNT: Kind<String> = Kind::new(
     "path",
-    "`/` or a path of plain segments such as /files, and none of /health, /docs, /openapi.json",
+    "`/` or a path of plain segments such as /files, and none of /health, /access, /docs, /openapi.json",
     mount,
 );
 
@@ -232,6 +248,48 @@ pub(crate) const RESOURCE_POLICY: Kind<&str> = Kind::new(
     },
 );
 
+/// Everything between commas, of which there is something.
+fn list<T>(text: &str, read: fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    text.split(',').map(|item| read(item.trim())).collect()
+}
+
+pub(crate) const ORIGINS: Kind<Vec<String>> = Kind::new(
+    "list of origins",
+    "origins with commas, each a scheme, a host and perhaps a port, such as https://app.example.com",
+    |text| list(text, origin),
+)
+.masked(Masking::Userinfo);
+
+pub(crate) const NETWORKS: Kind<Vec<IpNet>> = Kind::new(
+    "list of networks",
+    "IP addresses and networks with commas, such as 127.0.0.1,10.0.0.0/8",
+    |text| list(text, network),
+);
+
+pub(crate) const PAGE_PATH: Kind<String> = Kind::new(
+    "path",
+    "a path such as /auth/signin/, without query and fragment",
+    page_path,
+);
+
+pub(crate) const RATE: Kind<RatePolicy> = Kind::new(
+    "number/duration",
+    "a number from 1 to 100000, a slash, and a duration from 1s to 24h, such as 60/60s",
+    rate,
+);
+pub(crate) const ACTIONS: Kind<Vec<Action>> = Kind::new(
+    "list",
+    "some of read, write, delete and share, with commas, such as read,write",
+    actions,
+);
+
+pub(crate) const PERMISSION_PROTOCOL: Kind<PermissionProtocol> =
+    Kind::new("`form` or `batch`", "form or batch", |text| match text {
+        "form" => Some(PermissionProtocol::Form),
+        "batch" => Some(PermissionProtocol::Batch),
+        _ => None,
+    });
+
 pub(crate) const LOG_FILTER: Kind<String> = Kind::new(
     "level or filter",
     "error, warn, info, debug, trace or off, or a filter such as info,cloakroom_presentation=debug",
@@ -288,6 +346,15 @@ pub(crate) const INTERVAL: Kind<Duration> = Kind::new(
     },
 );
 
+pub(crate) const PATIENCE: Kind<Duration> = Kind::new(
+    "duration",
+    "a duration from 100ms to 60s, such as 3s",
+    |text| {
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
+        duration(text).filter(|duration| (least..=most).contains(duration))
+    },
+);
+
 pub(crate) const DURATION_OR_OFF: Kind<Option<Duration>> = Kind::new(
     "duration or `off`",
     "off, or a duration of at most ten years, such as 8760h",
@@ -330,6 +397,10 @@ pub(crate) const REQUESTS: Kind<usize> =
     Kind::new("number", "a number from 1 to 1000000", |text| {
         number(text, 1, 1_000_000)
     });
+
+pub(crate) const QUESTIONS: Kind<usize> = Kind::new("number", "a number from 1 to 10000", |text| {
+    number(text, 1, 10_000)
+});
 
 pub(crate) const ENTRIES: Kind<u64> = Kind::new("number", "a number from 0 to 10000000", |text| {
     number(text, 0, 10_000_000)

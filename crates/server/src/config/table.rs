@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use cloakroom_domain::Bucket;
+use cloakroom_application::ports::RatePolicy;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::{jwt::Algorithm, permission::PermissionProtocol};
+use ipnet::IpNet;
 
 use super::{
     declare::{Absent, Group, Setting, settings},
@@ -33,8 +36,8 @@ settings! {
         hsts: Option<Duration> = "CLOAKROOM_HSTS", DURATION_OR_OFF,
             default "off", example "8760h";
         /// `Cross-Origin-Resource-Policy` of downloads: which pages may show files with `<img>` and the like.
-        corp: &'static str = "CLOAKROOM_CORP", RESOURCE_POLICY,
-            default "same-site", example "cross-origin";
+        corp: Option<&'static str> = "CLOAKROOM_CORP", RESOURCE_POLICY,
+            unset "`same-site`, or `cross-origin` where an allowed origin is of another site", example "cross-origin";
         /// How long caches may keep public files without asking. `0s`: they ask each time, and a new version or a
         /// change of visibility shows at once. Other files are never kept without asking.
         public_cache: Duration = "CLOAKROOM_PUBLIC_CACHE", DURATION,
@@ -119,6 +122,96 @@ settings! {
             unset "the backend's tokens are not known", example "redis://:password@redis:6379/1";
     }
 
+    /// Users who come with a JWT of an identity provider. Only with a key or a key set.
+    jwt: Jwt, "JWTs of users" {
+        /// The key that the tokens of users are checked with: a shared secret for HS256, HS384 and HS512, or a public
+        /// key in PEM for RS* and PS* (RSA), ES256 (P-256), ES384 (P-384) or EdDSA (Ed25519). What kind of key it is
+        /// decides which of them count.
+        key: Option<Secret> = "CLOAKROOM_JWT_KEY", JWT_KEY,
+            unset "no configured key", example "the output of `openssl rand -hex 32`";
+        /// Where the issuer publishes its keys. They are fetched at the start, every 5 minutes, and for a key that is
+        /// not known yet at most every 5 seconds; while the issuer is down they are used for 24 hours.
+        jwks_url: Option<String> = "CLOAKROOM_JWT_JWKS_URL", KEY_SET_ADDRESS,
+            unset "no key set", example "https://id.example.com/.well-known/jwks.json";
+        /// The only algorithms that count, of those that the kind of the key allows.
+        algorithms: Option<Vec<Algorithm>> = "CLOAKROOM_JWT_ALGORITHMS", JWT_ALGORITHMS,
+            unset "all that the kind of the key allows", example "RS256,ES256";
+        /// The issuer (`iss`) that tokens must name.
+        issuer: Option<String> = "CLOAKROOM_JWT_ISSUER", CLAIM,
+            unset "any", example "https://id.example.com/";
+        /// The audience (`aud`) that tokens must name, alone or among others.
+        audience: Option<String> = "CLOAKROOM_JWT_AUDIENCE", CLAIM,
+            unset "tokens that name one are refused", example "files";
+        /// The claim that names the user.
+        user_claim: String = "CLOAKROOM_JWT_USER_CLAIM", CLAIM,
+            default "sub", example "user_id";
+        /// The claim that names the account.
+        account_claim: String = "CLOAKROOM_JWT_ACCOUNT_CLAIM", CLAIM,
+            default "account_id", example "https://example.com/account";
+    }
+
+    /// What pages in a browser may do.
+    browsers: Browsers, "Browsers" {
+        /// The origins whose pages may read answers and, with cookies, change things. `CLOAKROOM_FRONTEND_URL`'s is
+        /// one of them anyway.
+        allowed_origins: Option<Vec<String>> = "CLOAKROOM_ALLOWED_ORIGINS", ORIGINS,
+            unset "none; in development mode, and without `CLOAKROOM_FRONTEND_URL`, every page of this machine",
+            example "https://app.example.com,https://forms.example.com";
+        /// The path of the web application's page for signing in, below `CLOAKROOM_FRONTEND_URL`.
+        sign_in_path: String = "CLOAKROOM_SIGN_IN_PATH", PAGE_PATH,
+            default "/auth/signin/", example "/login";
+        /// The path of its page for any other error.
+        error_path: String = "CLOAKROOM_ERROR_PATH", PAGE_PATH,
+            default "/error/", example "/oops";
+    }
+
+    /// How much each caller may ask for.
+    rates: Rates, "Rate limits" {
+        /// Whether anything is limited. Counted by principal, or by the client's address where there is none; by all
+        /// replicas together where there is `CLOAKROOM_REDIS_URL`.
+        enabled: bool = "CLOAKROOM_RATE_LIMIT", SWITCH,
+            default "on", example "off";
+        /// Uploads begun: so many at once, and as many in each such time in the long run.
+        upload: RatePolicy = "CLOAKROOM_RATE_LIMIT_UPLOAD", RATE,
+            default "60/60s", example "10/60s";
+        /// Requests for bytes, `HEAD` and ranges too.
+        download: RatePolicy = "CLOAKROOM_RATE_LIMIT_DOWNLOAD", RATE,
+            default "1200/60s", example "100/1s";
+        /// Refused credentials, by the client's address. Once used up, credentials from there are looked up only if
+        /// they were accepted a while ago.
+        auth_failure: RatePolicy = "CLOAKROOM_RATE_LIMIT_AUTH_FAILURE", RATE,
+            default "20/60s", example "5/10m";
+        /// Addresses and networks of the proxies in front, which are believed where a request came from: by
+        /// `X-Real-IP`, which they must set themselves, else by `X-Forwarded-For`.
+        trusted_proxies: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
+            unset "nobody is believed", example "127.0.0.1,10.0.0.0/8,fd00::/8";
+    }
+
+    /// The application that is asked where the rules of the service do not decide.
+    permission: Permission, "Permissions" {
+        /// Where the application answers who may do what. It is asked with the caller's own credential, and about no
+        /// caller with a token of this service.
+        url: Option<String> = "CLOAKROOM_PERMISSION_URL", ENDPOINT,
+            unset "nobody is asked: private files are for their owners", example "http://backend:8000/attachments/check-permission";
+        /// What it answers for, of `read`, `write`, `delete` and `share`; everything else is no, unasked. Backends of
+        /// the service before this one answer for reading, whatever `action` says.
+        actions: Vec<Action> = "CLOAKROOM_PERMISSION_ACTIONS", ACTIONS,
+            default "read", example "read,write,delete";
+        /// `form`: one question a request, answered by the status. `batch`: JSON with up to 100 questions of the same
+        /// credential.
+        protocol: PermissionProtocol = "CLOAKROOM_PERMISSION_PROTOCOL", PERMISSION_PROTOCOL,
+            default "form", example "batch";
+        /// The longest that a caller waits for an answer, its turn included; then 504 EXT_004.
+        timeout: Duration = "CLOAKROOM_PERMISSION_TIMEOUT", PATIENCE,
+            default "3s", example "1500ms";
+        /// Questions at a time; others wait for their turn.
+        concurrency: usize = "CLOAKROOM_PERMISSION_CONCURRENCY", QUESTIONS,
+            default "64", example "16";
+        /// So many answers are kept in memory, about 300 bytes each.
+        cache: u64 = "CLOAKROOM_PERMISSION_CACHE", ENTRIES,
+            default "50000", example "200000";
+    }
+
     /// Bounds.
     limits: Limits, "Limits" {
         /// The largest file.
@@ -133,6 +226,10 @@ settings! {
         /// Memory for large reads, shared by all downloads. Whoever finds it used up reads in small steps.
         read_buffer: u32 = "CLOAKROOM_READ_BUFFER", READ_BUFFER,
             default "64MiB", example "128MiB";
+        /// Memory for small bodies that are read often, so that they are read from the store once. Bodies of more
+        /// than 1 MiB, or a sixteenth of this, are not kept. `0` keeps none.
+        memory_cache: u32 = "CLOAKROOM_MEMORY_CACHE", READ_BUFFER,
+            default "64MiB", example "1GiB";
         /// Threads that serve requests; 0 for as many as there are cores.
         workers: usize = "CLOAKROOM_WORKERS", WORKERS,
             default "0", example "4";

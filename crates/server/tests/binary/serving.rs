@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::running::{Place, download, upload};
+use crate::running::{Place, client, download, upload};
 
 #[tokio::test]
 async fn a_newcomer_is_greeted_and_finds_the_file_again_after_a_restart() {
@@ -33,7 +33,7 @@ async fn a_newcomer_is_greeted_and_finds_the_file_again_after_a_restart() {
         download(&place, &user, &id).await,
         (200, "hello".to_owned())
     );
-    let cookie = reqwest::Client::new()
+    let cookie = client()
         .get(place.url(&format!("/files/{id}")))
         .header("cookie", format!("token={user}"));
     assert_eq!(cookie.send().await.unwrap().status(), 200);
@@ -53,7 +53,7 @@ async fn with_an_admin_token_nothing_is_made_up() {
     place.set("LOG_FORMAT", "json");
     let service = place.serve();
     assert!(!place.data().join("development-tokens.json").exists());
-    let cookie = reqwest::Client::new()
+    let cookie = client()
         .get(place.url("/files"))
         .header("cookie", "token=of-the-operator");
     assert_eq!(cookie.send().await.unwrap().status(), 401);
@@ -72,10 +72,7 @@ async fn a_browser_that_may_not_have_a_file_is_sent_to_the_web_application() {
     place.set("FRONTEND_URL", "https://app.example.com/");
     place.set("PUBLIC_URL", "https://example.com/files");
     let _service = place.serve();
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap();
+    let client = client();
     let get = |accept: &'static str| {
         let request = client.get(place.url("/files/none"));
         request.header("accept", accept).send()

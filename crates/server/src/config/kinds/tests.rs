@@ -85,6 +85,86 @@ fn a_web_address_has_no_credentials_query_or_fragment() {
 }
 
 #[test]
+fn an_origin_has_no_path_and_is_written_as_browsers_write_it() {
+    let read = |text| (ORIGINS.read)(text);
+    assert_eq!(
+        read("https://App.example.com/, http://localhost:3000,https://x.de:443").unwrap(),
+        [
+            "https://app.example.com",
+            "http://localhost:3000",
+            "https://x.de"
+        ]
+    );
+    for bad in [
+        "*",
+        "null",
+        "https://x/y",
+        "x.de",
+        "https://*.x.de/",
+        "https://x,",
+        "file:///",
+        "https://u@x",
+    ] {
+        assert!(!takes(&ORIGINS, bad), "{bad}");
+    }
+}
+
+#[test]
+fn networks_are_addresses_or_prefixes() {
+    let read = |text| (NETWORKS.read)(text);
+    let nets = read("127.0.0.1, 10.0.0.0/8,::ffff:192.0.2.1,fd00::/8").unwrap();
+    let shown: Vec<String> = nets.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        ["127.0.0.1/32", "10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]
+    );
+    for bad in ["nginx", "10.0.0.0/33", "10.0.0.1-10.0.0.9", "10.0.0.1,"] {
+        assert!(!takes(&NETWORKS, bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_rate_is_a_number_in_a_time() {
+    let read = |text| (RATE.read)(text).map(|it| (it.permits.get(), it.window.as_secs()));
+    assert_eq!(read("60/60s"), Some((60, 60)));
+    assert_eq!(read("1/24h"), Some((1, 86_400)));
+    for bad in [
+        "60",
+        "60/",
+        "/60s",
+        "0/60s",
+        "60/0s",
+        "60/500ms",
+        "100001/1s",
+        "60/25h",
+        "-1/1s",
+        "1/1s/1s",
+    ] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_page_of_the_application_never_leads_to_another_host() {
+    assert_eq!(
+        (PAGE_PATH.read)("/auth/signin/").as_deref(),
+        Some("/auth/signin/")
+    );
+    for bad in [
+        "auth",
+        "//evil.com",
+        "/a//b",
+        "/\\evil.com",
+        "/a?b",
+        "/a#b",
+        "/a b",
+        "@evil.com",
+    ] {
+        assert!(!takes(&PAGE_PATH, bad), "{bad}");
+    }
+}
+
+#[test]
 fn bucket_names_and_prefixes_leave_room_for_an_account() {
     assert!(takes(&BUCKET, "my-bucket-1") && takes(&BUCKET_PREFIX, "a"));
     for bad in ["ab", "Bucket", "a_b", "a.b", "-ab", "ab-"] {
