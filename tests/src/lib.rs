@@ -17,4 +17,5 @@ pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod service;
+pub mod site;
 pub mod stand;

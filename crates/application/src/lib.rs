@@ -12,6 +12,7 @@ mod files;
 mod fsck;
 mod health;
 pub mod hot;
+mod import;
 mod permissions;
 pub mod ports;
 pub mod rates;
@@ -23,7 +24,7 @@ mod versions;
 
 pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
-pub use download::{Selected, current, open, select};
+pub use download::{Delivery, Selected, current, hand_over, open, select};
 pub use error::{Error, StoreOperation};
 pub use explain::{Explanation, HookExplained, Rule, Says, Step, explain};
 pub use files::{
@@ -31,6 +32,7 @@ pub use files::{
 };
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
+pub use import::{ImportEvent, ImportSummary, ImportTarget, NotTaken, import};
 pub use permissions::{
     Circuit, LastAsked, PermissionOptions, Permissions, Said, may_revoke, revoke,
 };

@@ -5,6 +5,7 @@
 mod credentials;
 mod dependency;
 mod files;
+mod import;
 mod ledger;
 mod limits;
 mod objects;
@@ -18,6 +19,7 @@ pub use files::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
     ListOrder, PageMark, Purged, TypeFilter, VersionError,
 };
+pub use import::{FileImport, ForeignFiles, ForeignRow, ImportedFile};
 pub use ledger::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
     VersionLedger,
@@ -25,7 +27,7 @@ pub use ledger::{
 pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
-    StoreError, WriteHints,
+    Presign, PresignedUrl, StoreError, WriteHints,
 };
 pub use permissions::{
     Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,

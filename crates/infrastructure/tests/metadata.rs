@@ -10,6 +10,9 @@ mod proxy;
 #[path = "metadata/revoking.rs"]
 mod revoking;
 #[cfg(test)]
+#[path = "metadata/schemas.rs"]
+mod schemas;
+#[cfg(test)]
 #[path = "metadata/support.rs"]
 mod support;
 #[cfg(test)]

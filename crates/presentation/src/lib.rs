@@ -32,5 +32,5 @@ pub use error::{ApiError, Problem};
 pub use origins::Origins;
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
-pub use settings::{Pages, Settings};
+pub use settings::{Offload, Pages, Settings};
 pub use wire::TokenBody;

@@ -2,7 +2,7 @@
 
 use cloakroom_application::ports::ServiceToken;
 use cloakroom_domain::{File, Timestamp, Version};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -15,10 +15,18 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+const PATH: &AsciiSet = &SEGMENT.remove(b'/');
+
 /// A text as one segment of a path.
 #[must_use]
 pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// A path of the file system as that of an address.
+#[must_use]
+pub(crate) fn path_of(bytes: &[u8]) -> String {
+    percent_encode(bytes, PATH).to_string()
 }
 
 /// RFC 3339 in UTC, to the microsecond.

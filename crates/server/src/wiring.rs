@@ -2,6 +2,7 @@
 
 pub(crate) mod browsers;
 pub(crate) mod database;
+pub(crate) mod import;
 mod jwt;
 mod permissions;
 mod rates;

@@ -60,7 +60,7 @@ async fn a_user_of_the_backend_is_recognised_by_header_and_by_cookie() {
     let info = expect(info.send().await.unwrap(), StatusCode::OK).await;
     assert_eq!(
         (&info["user_id"], &info["account_id"]),
-        (&"3685".into(), &"1688".into()),
+        (&3685.into(), &1688.into()),
         "{info}"
     );
 }
@@ -116,6 +116,7 @@ async fn a_visitor_has_what_came_with_the_very_same_public_token() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of values")]
 async fn what_is_no_session_is_a_refused_token_and_no_token_is_logged() {
     let backend = Backend::start().await;
     let stand = Stand::beside(&backend, &[("CLOAKROOM_LOG", "trace")]).await;

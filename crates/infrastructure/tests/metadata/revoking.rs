@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use cloakroom_application::{
-    App, Background, Caller, Limits, PermissionOptions, Permissions, Stores, authorize,
+    App, Background, Caller, Limits, PermissionOptions, Permissions, Rates, Stores, authorize,
     cache::CachedTokens,
     hot::HotBodies,
     ports::{
@@ -86,6 +86,8 @@ fn replica(url: &str) -> Replica {
         stores: Stores::default(),
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
+        dependencies: Vec::new(),
+        rates: Rates::off(),
         permissions,
         revocations: database,
         background: Background::here(),

@@ -134,7 +134,8 @@ fn settings(config: &Config, service: &Service, public_url: String) -> Settings 
         transport_security: http.hsts.map(max_age),
         pages: browsers::pages(config),
         origins,
-        trusted_proxies: config.rates.trusted_proxies.clone().unwrap_or_default(),
+        trusted_proxies: config.proxy.trusted.clone().unwrap_or_default(),
+        offload: config.proxy.offload,
         max_requests: config.limits.max_requests,
     }
 }

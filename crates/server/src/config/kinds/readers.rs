@@ -100,13 +100,6 @@ pub(crate) fn origin(text: &str) -> Option<String> {
     one.then(|| url.origin().ascii_serialization())
 }
 
-pub(super) fn network(text: &str) -> Option<IpNet> {
-    match text.parse::<IpAddr>() {
-        Ok(address) => Some(address.to_canonical().into()),
-        Err(_) => text.parse().ok(),
-    }
-}
-
 /// One slash at its start: with two, what follows would be a host.
 pub(super) fn page_path(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/%".contains(&b);
@@ -123,6 +116,13 @@ pub(super) fn rate(text: &str) -> Option<RatePolicy> {
         permits: permits.try_into().ok()?,
         window,
     })
+}
+
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse().ok(),
+    }
 }
 
 /// `/`, or the path without a slash at its end. Fixed routes of the service cannot lie below it.
