@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use cloakroom_application::ports::{CredentialError, Dependency, Source};
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    PushInfo, PushKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
+    PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -270,12 +269,15 @@ impl Redis {
     }
 }
 
-/// Whether it is only the newer protocol that Redis refuses.
+/// Whether it is only the newer protocol that Redis, or a proxy before it, refuses.
 fn has_no_pushes(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::NoPerm)
-    )
+    let no_hello = |detail: &str| {
+        let detail = detail.to_ascii_lowercase();
+        detail.contains("unknown command") && detail.contains("hello")
+    };
+    error.kind() == ErrorKind::RESP3NotSupported
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
+        || error.detail().is_some_and(no_hello)
 }
 
 /// Pings until the connection is lost, and says how.
@@ -315,5 +317,44 @@ impl Dependency for Redis {
             [Value::ServerError(error)] => Err(Failure::Refused(error.code().to_owned()).into()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> RedisError {
+        let line = format!("-{line}\r\n");
+        let answer = redis::parse_redis_value(line.as_bytes()).unwrap();
+        answer.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn an_old_redis_is_spoken_to_as_such_and_other_refusals_are_refusals() {
+        for old in [
+            "ERR unknown command `HELLO`, with args beginning with: `3`, ",
+            "ERR unknown command 'hello'",
+            "NOPROTO unsupported protocol version",
+            "NOPERM this user has no permissions to run the 'hello' command",
+        ] {
+            assert!(has_no_pushes(&refusal(old)), "{old}");
+        }
+        for other in [
+            "WRONGPASS invalid username-password pair",
+            "ERR max number of clients",
+        ] {
+            assert!(!has_no_pushes(&refusal(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_without_what_was_asked() {
+        let quoting = "ERR unknown command `GETRANGE`, with args beginning with: `:1:canary`";
+        let told = Failure::from(refusal(quoting)).to_string();
+        assert!(
+            told.starts_with("Redis refuses") && !told.contains("canary"),
+            "{told}"
+        );
     }
 }

@@ -23,7 +23,7 @@ const FEW_ROUNDS: u32 = 16;
 /// So many keys are remembered where they are dear.
 const REMEMBERED: u64 = 10_000;
 /// How long a token waits for its turn where others' keys are being made.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_millis(300);
 
 /// A token that may be in Redis, by what it makes of its bearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
