@@ -212,6 +212,9 @@ mod tests {
         assert_eq!(RangeOutcome::of(&field(17), 100), RangeOutcome::Whole);
     }
 
+    /// What a build that is optimised needs no more of; others are many times slower.
+    const LIMIT: Duration = Duration::from_millis(if cfg!(debug_assertions) { 50 } else { 1 });
+
     #[test]
     fn any_text_is_read_in_a_millisecond() {
         for piece in [
@@ -249,10 +252,7 @@ mod tests {
                         start.elapsed()
                     });
                     let best = best.min().unwrap();
-                    assert!(
-                        best < Duration::from_millis(1),
-                        "{lead}{piece}…{tail}: {best:?}"
-                    );
+                    assert!(best < LIMIT, "{lead}{piece}…{tail}: {best:?}");
                 }
             }
         }

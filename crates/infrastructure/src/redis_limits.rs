@@ -271,11 +271,10 @@ impl Asker {
         }
     }
 
-    /// Answers a batch; `false` where Redis did not.
-    async fn answer(&self, connection: &mut MultiplexedConnection, batch: Vec<Question>) -> bool {
+    /// Those who must be asked about, with who waits for each. The batch before may have brought enough.
+    fn unanswered(&self, batch: Vec<Question>) -> HashMap<(RateClass, RateKey), Replies> {
         let mut callers: HashMap<(RateClass, RateKey), Replies> = HashMap::new();
         for question in batch {
-            // The batch before may have brought enough.
             match self.desk.known(question.class, question.key) {
                 Some(verdict) => {
                     let _ = question.reply.send(verdict);
@@ -286,6 +285,12 @@ impl Asker {
                     .push(question.reply),
             }
         }
+        callers
+    }
+
+    /// Answers a batch; `false` where Redis did not.
+    async fn answer(&self, connection: &mut MultiplexedConnection, batch: Vec<Question>) -> bool {
+        let callers = self.unanswered(batch);
         if callers.is_empty() {
             return true;
         }

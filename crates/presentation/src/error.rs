@@ -113,6 +113,7 @@ impl ApiError {
             Self::App(Error::Repository(
                 RepositoryError::Unavailable(_) | RepositoryError::OutcomeUnknown(_),
             )) => Some(1),
+            Self::App(Error::PermissionFailed | Error::PermissionTimedOut) => Some(1),
             Self::App(Error::Store { .. }) => Some(5),
             _ => None,
         }
@@ -152,6 +153,12 @@ fn row_of(error: &Error) -> Row {
         Error::Malformed(_) => Row(S::BAD_REQUEST, "VAL_004", "Malformed request"),
         Error::BytesMissing => Row(S::NOT_FOUND, "STORAGE_005", "Stored bytes missing"),
         Error::RateLimited(_) => Row(S::TOO_MANY_REQUESTS, "RATE_001", "Too many requests"),
+        Error::PermissionFailed => Row(S::BAD_GATEWAY, "EXT_003", "Permission backend failed"),
+        Error::PermissionTimedOut => Row(
+            S::GATEWAY_TIMEOUT,
+            "EXT_004",
+            "Permission backend timed out",
+        ),
         Error::Overloaded { .. } => Row(S::SERVICE_UNAVAILABLE, "INFRA_001", "Service busy"),
         Error::Internal(_) => Row(S::INTERNAL_SERVER_ERROR, "INFRA_005", "Internal error"),
         Error::Store { operation, .. } => store_row(*operation),

@@ -126,11 +126,10 @@ pub(crate) async fn front(
     ) {
         answer = answer.into_response(redirect);
     }
-    let verdict = answer.request().extensions().get().copied();
     let asked = answer.request().clone();
     decorate(answer.headers_mut(), &settings, asked.headers(), id);
-    if let Some(verdict) = verdict {
-        metered::tell_unless_told(&verdict, answer.headers_mut());
+    if let Some(verdict) = asked.extensions().get() {
+        metered::tell_unless_told(verdict, answer.headers_mut());
     }
     if docs {
         let policy = HeaderValue::from_static(DOCS_POLICY);

@@ -1,5 +1,6 @@
 //! Configuration: read once, at the start. Nothing else reads the environment.
 
+mod aliases;
 mod declare;
 #[cfg(test)]
 mod document;
@@ -17,13 +18,15 @@ use std::{net::SocketAddr, path::Path};
 
 use cloakroom_domain::BucketRule;
 use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
+use cloakroom_presentation::Offload;
 
 pub(crate) use self::{
+    aliases::announce,
     declare::{Absent, Setting},
     kinds::{Driver, LogFormat, origin},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS, Logging},
+    table::{Config, GROUPS, Logging, Permission},
     values::Values,
 };
 
@@ -104,6 +107,12 @@ impl Config {
         bucket.or_else(|| prefix.map(BucketRule::PerAccount))
     }
 
+    /// The database of the service whose files are to be taken over.
+    pub(crate) fn import_database_url(&self) -> Secret {
+        let own = || self.database_url();
+        self.import.database_url.clone().unwrap_or_else(own)
+    }
+
     /// What is right by itself but not together.
     fn contradictions(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -127,6 +136,13 @@ impl Config {
         if let Some(complaint) = self.jwt.contradiction() {
             say(complaint);
         }
+        if self.proxy.offload == Offload::XAccel && self.proxy.trusted.is_none() {
+            say(
+                "CLOAKROOM_OFFLOAD is \"x-accel\"; expected CLOAKROOM_TRUSTED_PROXIES to be set as well: bytes are \
+                 left to those proxies only"
+                    .to_owned(),
+            );
+        }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {
             say(
@@ -135,33 +151,45 @@ impl Config {
                     .to_owned(),
             );
         }
-        if store.driver == Driver::S3 {
-            let missing: Vec<&str> = [
-                (
-                    "CLOAKROOM_S3_ACCESS_KEY_ID",
-                    store.s3_access_key_id.is_none(),
-                ),
-                (
-                    "CLOAKROOM_S3_SECRET_ACCESS_KEY",
-                    store.s3_secret_access_key.is_none(),
-                ),
-                (
-                    "CLOAKROOM_S3_BUCKET or CLOAKROOM_S3_BUCKET_PREFIX",
-                    self.s3_buckets().is_none(),
-                ),
-            ]
-            .into_iter()
-            .filter_map(|(name, missing)| missing.then_some(name))
-            .collect();
-            if !missing.is_empty() {
-                let missing = missing.join(", and ");
-                say(format!(
-                    "CLOAKROOM_STORE is \"s3\"; expected {missing} to be set as well"
-                ));
-            }
+        if let Some(missing) = self.missing_for_s3() {
+            say(format!(
+                "CLOAKROOM_STORE is \"s3\"; expected {missing} to be set as well"
+            ));
         }
         problems
     }
+
+    /// The settings without which the configured S3 store cannot be opened.
+    fn missing_for_s3(&self) -> Option<String> {
+        let store = &self.store;
+        let missing: Vec<&str> = [
+            (
+                "CLOAKROOM_S3_ACCESS_KEY_ID",
+                store.s3_access_key_id.is_none(),
+            ),
+            (
+                "CLOAKROOM_S3_SECRET_ACCESS_KEY",
+                store.s3_secret_access_key.is_none(),
+            ),
+            (
+                "CLOAKROOM_S3_BUCKET or CLOAKROOM_S3_BUCKET_PREFIX",
+                self.s3_buckets().is_none(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, missing)| missing.then_some(name))
+        .collect();
+        (store.driver == Driver::S3 && !missing.is_empty()).then(|| missing.join(", and "))
+    }
+}
+
+/// Whether buckets may be called so, as the setting has it; what was expected if not.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn check_bucket_prefix(text: &str) -> Result<(), &'static str> {
+    let kind = kinds::BUCKET_PREFIX;
+    (kind.read)(text).map(drop).ok_or(kind.expected)
 }
 
 /// An address that a client on this machine can call: the loopback one for "every address".

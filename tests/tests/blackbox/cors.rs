@@ -1,4 +1,4 @@
-//! Pages of other origins: what they may read, what they may change, and which headers every answer has.
+//! Pages of other origins: what they may read, and what they may change.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use cloakroom_tests::{
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
-const APP: &str = "https://app.example.com";
-const FORMS: &str = "https://forms.example.org";
+pub const APP: &str = "https://app.example.com";
+pub const FORMS: &str = "https://forms.example.org";
 const EVIL: &str = "https://evil.example.com";
 
 /// In development mode, so that a token comes in a cookie, with two other origins allowed.
-async fn stand() -> Stand {
+pub async fn stand() -> Stand {
     let settings = [
         ("CLOAKROOM_ALLOWED_ORIGINS", FORMS),
         ("CLOAKROOM_FRONTEND_URL", "https://app.example.com/app"),
@@ -26,7 +26,7 @@ async fn stand() -> Stand {
     Stand::development_with(&settings).await
 }
 
-async fn public_file(api: &Client) -> String {
+pub async fn public_file(api: &Client) -> String {
     let made = api.post("/files?visibility=public").body("0123456789");
     let file = expect(made.send().await.unwrap(), StatusCode::CREATED).await;
     format!("/files/{}", id(&file))
@@ -46,19 +46,44 @@ fn names(list: &str) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn an_allowed_page_may_read_every_kind_of_answer_and_another_none() {
-    let stand = stand().await;
-    let (api, nobody) = (stand.user(), stand.anonymous());
-    let path = public_file(&api).await;
+/// Requests for every kind of answer.
+fn answers(api: &Client, nobody: &Client, path: &str, etag: &str) -> Vec<(u16, RequestBuilder)> {
     let large = |method| api.call(method, "/files").body(vec![0; 2000]);
-    let made = api.get(&path).send().await.unwrap();
-    let etag = header(&made, "etag").to_owned();
     let expecting = || {
         api.with(Some("wrong"))
             .post("/files")
             .header("Expect", "100-continue")
     };
+    vec![
+        (200, nobody.get(path)),
+        (200, nobody.call(Method::HEAD, path)),
+        (206, nobody.get(path).header("Range", "bytes=0-1")),
+        (206, nobody.get(path).header("Range", "bytes=0-0,8-8")),
+        (304, nobody.get(path).header("If-None-Match", etag)),
+        (412, nobody.get(path).header("If-Match", "\"x\"")),
+        (416, nobody.get(path).header("Range", "bytes=99-")),
+        (200, api.get(&format!("{path}/info"))),
+        (200, api.get("/files")),
+        (201, large(Method::POST)),
+        (401, nobody.get("/files")),
+        (401, expecting().body("x")),
+        (404, api.get("/files/no-such-file")),
+        (404, nobody.get("/nowhere")),
+        (405, large(Method::PATCH)),
+        (422, api.get("/files?limit=x")),
+        (302, nobody.get("/files/x").header("Accept", "text/html")),
+        (200, nobody.get("/health")),
+        (405, nobody.call(Method::OPTIONS, path)),
+    ]
+}
+
+#[tokio::test]
+async fn an_allowed_page_may_read_every_kind_of_answer_and_another_none() {
+    let stand = stand().await;
+    let (api, nobody) = (stand.user(), stand.anonymous());
+    let path = public_file(&api).await;
+    let made = api.get(&path).send().await.unwrap();
+    let etag = header(&made, "etag").to_owned();
     for (origin, allowed) in [
         (Some(APP), true),
         (Some(FORMS), true),
@@ -67,27 +92,7 @@ async fn an_allowed_page_may_read_every_kind_of_answer_and_another_none() {
         (Some("https://app.example.com.evil.com"), false),
         (None, false),
     ] {
-        let cases = [
-            (200, nobody.get(&path)),
-            (200, nobody.call(Method::HEAD, &path)),
-            (206, nobody.get(&path).header("Range", "bytes=0-1")),
-            (206, nobody.get(&path).header("Range", "bytes=0-0,8-8")),
-            (304, nobody.get(&path).header("If-None-Match", &etag)),
-            (412, nobody.get(&path).header("If-Match", "\"x\"")),
-            (416, nobody.get(&path).header("Range", "bytes=99-")),
-            (200, api.get(&format!("{path}/info"))),
-            (200, api.get("/files")),
-            (201, large(Method::POST)),
-            (401, nobody.get("/files")),
-            (401, expecting().body("x")),
-            (404, api.get("/files/no-such-file")),
-            (404, nobody.get("/nowhere")),
-            (405, large(Method::PATCH)),
-            (422, api.get("/files?limit=x")),
-            (302, nobody.get("/files/x").header("Accept", "text/html")),
-            (200, nobody.get("/health")),
-            (405, nobody.call(Method::OPTIONS, &path)),
-        ];
+        let cases = answers(&api, &nobody, &path, &etag);
         for (status, request) in cases {
             let answer = from(origin, request).await;
             let what = format!("{} {origin:?}", answer.url());
@@ -187,31 +192,32 @@ async fn a_refusal_for_the_rate_is_readable_by_an_allowed_page_too() {
     refused(answer, 413, "FILE_003").await;
 }
 
+/// What comes with a change by cookie, and whether it may be.
+const CHANGES: [(&[(&str, &str)], bool); 12] = [
+    (&[], true),
+    (&[("Origin", APP)], true),
+    (&[("Origin", FORMS)], true),
+    (&[("Origin", "https://files.example.com")], true),
+    (&[("Origin", EVIL)], false),
+    (&[("Origin", "null")], false),
+    (&[("Origin", "http://app.example.com")], false),
+    (&[("Sec-Fetch-Site", "same-origin")], true),
+    (&[("Sec-Fetch-Site", "none")], true),
+    (&[("Sec-Fetch-Site", "same-site")], false),
+    (&[("Sec-Fetch-Site", "cross-site")], false),
+    (
+        &[("Origin", EVIL), ("Sec-Fetch-Site", "same-origin")],
+        false,
+    ),
+];
+
 #[tokio::test]
 async fn with_a_cookie_only_an_allowed_page_may_change_things_and_with_a_header_anybody() {
     let stand = stand().await;
     let user = stand.user();
     let path = public_file(&user).await;
-    let own = "https://files.example.com";
-    let table: [(&[(&str, &str)], bool); 12] = [
-        (&[], true),
-        (&[("Origin", APP)], true),
-        (&[("Origin", FORMS)], true),
-        (&[("Origin", own)], true),
-        (&[("Origin", EVIL)], false),
-        (&[("Origin", "null")], false),
-        (&[("Origin", "http://app.example.com")], false),
-        (&[("Sec-Fetch-Site", "same-origin")], true),
-        (&[("Sec-Fetch-Site", "none")], true),
-        (&[("Sec-Fetch-Site", "same-site")], false),
-        (&[("Sec-Fetch-Site", "cross-site")], false),
-        (
-            &[("Origin", EVIL), ("Sec-Fetch-Site", "same-origin")],
-            false,
-        ),
-    ];
     let cookie = format!("token={}", stand.user_token());
-    for (headers, allowed) in table {
+    for (headers, allowed) in CHANGES {
         let with = |caller: &Client, method, path: &str| {
             let request = caller.call(method, path).header("Cookie", &cookie);
             headers
@@ -306,155 +312,4 @@ async fn in_development_pages_of_this_machine_may_work_with_the_service_until_ot
         .body("x");
     let answer = from(Some("http://localhost:5173"), upload).await;
     refused(answer, 403, "PERM_001").await;
-}
-
-#[tokio::test]
-async fn every_kind_of_resource_has_its_headers() {
-    let stand = stand().await;
-    let (api, nobody) = (stand.user(), stand.anonymous());
-    let path = public_file(&api).await;
-    let api_policy = "default-src 'none'; frame-ancestors 'none'";
-    let file_policy = "sandbox; default-src 'none'";
-    for (request, policy, corp) in [
-        (nobody.get(&path), file_policy, "cross-origin"),
-        (
-            nobody.call(Method::HEAD, &path),
-            file_policy,
-            "cross-origin",
-        ),
-        (
-            nobody.get(&path).header("Range", "bytes=0-1"),
-            file_policy,
-            "cross-origin",
-        ),
-        (
-            nobody.get(&path).header("If-None-Match", "*"),
-            file_policy,
-            "cross-origin",
-        ),
-        (
-            nobody.get(&format!("{path}/versions/1")),
-            file_policy,
-            "cross-origin",
-        ),
-        (nobody.get("/files"), api_policy, ""),
-        (nobody.get("/nowhere"), api_policy, ""),
-        (nobody.get("/health"), api_policy, ""),
-        (nobody.get("/openapi.json"), api_policy, ""),
-        (api.post("/files").body("x"), api_policy, ""),
-    ] {
-        let answer = request.send().await.unwrap();
-        let what = answer.url().to_string();
-        assert_eq!(header(&answer, "content-security-policy"), policy, "{what}");
-        assert_eq!(
-            header(&answer, "cross-origin-resource-policy"),
-            corp,
-            "{what}"
-        );
-        assert_fixed_headers(&answer);
-    }
-    let docs = nobody.get("/docs/").send().await.unwrap();
-    let policy = header(&docs, "content-security-policy");
-    assert!(policy.starts_with("default-src 'self'"), "{policy}");
-    let scripts = policy
-        .split(';')
-        .find(|part| part.trim().starts_with("script-src"));
-    assert!(
-        scripts.is_none_or(|part| !part.contains("unsafe-inline")),
-        "{policy}"
-    );
-    assert_fixed_headers(&docs);
-    let given = nobody.get("/health").header("X-Request-Id", "abc-1.2_3");
-    assert_eq!(
-        header(&given.send().await.unwrap(), "x-request-id"),
-        "abc-1.2_3"
-    );
-    let odd = nobody.get("/health").header("X-Request-Id", "a b<c>");
-    assert_ne!(header(&odd.send().await.unwrap(), "x-request-id"), "a b<c>");
-}
-
-fn assert_fixed_headers(answer: &Response) {
-    let what = answer.url();
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("x-frame-options", "DENY"),
-        ("referrer-policy", "strict-origin-when-cross-origin"),
-        ("strict-transport-security", "max-age=86400"),
-        ("server", ""),
-        ("x-powered-by", ""),
-        ("x-xss-protection", ""),
-    ] {
-        assert_eq!(header(answer, name), value, "{name}: {what}");
-    }
-    assert!(
-        header(answer, "permissions-policy").contains("camera=()"),
-        "{what}"
-    );
-    assert!(!header(answer, "x-request-id").is_empty(), "{what}");
-}
-
-#[tokio::test]
-async fn files_are_for_pages_of_the_same_site_unless_another_sites_are_allowed_or_it_is_said() {
-    let public = ("CLOAKROOM_PUBLIC_URL", "https://files.example.com/files");
-    let same_site = ("CLOAKROOM_ALLOWED_ORIGINS", APP);
-    let other_site = ("CLOAKROOM_ALLOWED_ORIGINS", FORMS);
-    for (settings, policy) in [
-        (vec![public], "same-site"),
-        (vec![public, same_site], "same-site"),
-        (vec![public, other_site], "cross-origin"),
-        (
-            vec![public, ("CLOAKROOM_FRONTEND_URL", FORMS)],
-            "cross-origin",
-        ),
-        (
-            vec![public, other_site, ("CLOAKROOM_CORP", "same-origin")],
-            "same-origin",
-        ),
-    ] {
-        let stand = Stand::with(&settings).await;
-        let path = public_file(&stand.user()).await;
-        let answer = stand.anonymous().get(&path).send().await.unwrap();
-        assert_eq!(
-            header(&answer, "cross-origin-resource-policy"),
-            policy,
-            "{settings:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_browser_is_sent_to_the_applications_pages_by_the_paths_that_are_configured() {
-    let settings = [
-        ("CLOAKROOM_FRONTEND_URL", "https://app.example.com"),
-        ("CLOAKROOM_PUBLIC_URL", "https://files.example.com/files"),
-        ("CLOAKROOM_SIGN_IN_PATH", "/login"),
-        ("CLOAKROOM_ERROR_PATH", "/oops"),
-    ];
-    let stand = Stand::with(&settings).await;
-    let open = |caller: Client, path: &'static str| async move {
-        let answer = caller
-            .get(path)
-            .header("Accept", "text/html")
-            .send()
-            .await
-            .unwrap();
-        (
-            answer.status().as_u16(),
-            header(&answer, "location").to_owned(),
-        )
-    };
-    let (status, location) = open(stand.anonymous(), "/files/x?a=1").await;
-    let back = "https%3A%2F%2Ffiles.example.com%2Ffiles%2Fx%3Fa%3D1";
-    assert_eq!(
-        (status, location),
-        (
-            302,
-            format!("https://app.example.com/login?redirectUrl={back}")
-        )
-    );
-    let (status, location) = open(stand.user(), "/files/x").await;
-    assert_eq!(
-        (status, location.as_str()),
-        (302, "https://app.example.com/oops")
-    );
 }

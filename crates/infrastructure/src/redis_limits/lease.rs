@@ -185,6 +185,33 @@ mod tests {
         }
     }
 
+    /// Redis, as the script counts: the new lease of a replica, and whether the request that asked for it passes.
+    fn ask(
+        arrival: &mut u64,
+        before: Option<&Lease>,
+        now: u64,
+        policy: &RatePolicy,
+    ) -> (Lease, bool) {
+        let interval = micros(policy);
+        let window = interval * u64::from(policy.permits.get());
+        let more = Lease::more(before, now, policy);
+        let from = now.max(*arrival);
+        let free = u32::try_from((now + window - from) / interval).unwrap();
+        let granted = match free {
+            0 => 0,
+            free => 1 + more.min((free - 1) / 2),
+        };
+        if granted > 0 {
+            *arrival = from + u64::from(granted) * interval;
+        }
+        let answer = Answer {
+            granted,
+            left: free - granted,
+            wait: (from + interval).saturating_sub(now + window),
+        };
+        (Lease::new(answer, 1, more, now, now, policy), granted > 0)
+    }
+
     /// However requests, leases and replicas come together: no more than the limit at once, and no more than the
     /// limit and what came back in any stretch of time.
     #[test]
@@ -215,25 +242,11 @@ mod tests {
                 Said::Pass(_) => passed.push(now),
                 Said::Wait(_) => {}
                 Said::Ask => {
-                    let more = Lease::more(lease.as_ref(), now, &policy);
-                    let from = arrival.max(now);
-                    let free = u32::try_from((now + window - from) / interval).unwrap();
-                    let granted = match free {
-                        0 => 0,
-                        free => 1 + more.min((free - 1) / 2),
-                    };
-                    if granted > 0 {
-                        arrival = from + u64::from(granted) * interval;
+                    let (renewed, passes) = ask(&mut arrival, lease.as_ref(), now, &policy);
+                    *lease = Some(renewed);
+                    if passes {
                         passed.push(now);
                     }
-                    let wait = (from + interval).saturating_sub(now + window);
-                    let left = free - granted;
-                    let answer = Answer {
-                        granted,
-                        left,
-                        wait,
-                    };
-                    *lease = Some(Lease::new(answer, 1, more, now, now, &policy));
                 }
             }
         }
@@ -249,9 +262,6 @@ mod tests {
                     count + 1,
                     **at - from
                 );
-                if **at == *from {
-                    assert!(count < 64);
-                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use cloakroom_tests::{
+    backend::Backend,
     client::{self, Seeded, file_path},
     process::temporary_folder,
     servers::Postgres,
@@ -20,8 +21,9 @@ const MIB: u64 = 1024 * KIB;
 const LARGE: u64 = 100 * MIB;
 const RANGE: u64 = 64 * KIB;
 
-/// The owner of what is read, a user with a token of the service's own.
-const OWNER: [&str; 4] = ["--account", "1", "--user", "7"];
+/// The owner of what is read, whose token is in Redis.
+const USER: i32 = 7;
+const ACCOUNT: i32 = 1;
 
 struct Read {
     work: Work,
@@ -69,14 +71,17 @@ const READS: [Read; 4] = [
 pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     let nginx = Nginx::start().await;
     let postgres = Postgres::start().await;
+    let backend = Backend::start().await;
     let service = Service::builder()
         .database(postgres.database().await)
         .production()
+        .env("CLOAKROOM_REDIS_URL", backend.redis().url())
+        .env("CLOAKROOM_AUTH_SECRET_KEY", backend.secret_key())
         .env("CLOAKROOM_WORKERS", "1")
         .pinned_to(SERVER_CORE)
         .start()
         .await;
-    let token = service.create_token("user", &OWNER).await;
+    let token = backend.sign_in(USER, ACCOUNT).await;
     let owner = service.anonymous().with(Some(&token));
     let folder = temporary_folder();
     let script = folder.path().join("ranges.lua");
