@@ -150,7 +150,7 @@ pub(crate) struct NewTokenArgs {
     /// What people call it
     #[arg(long)]
     pub(crate) name: String,
-    /// The account it acts in: needed for a user, possible for a service
+    /// The account it acts in: needed for a user, possible for a service and an admin
     #[arg(long, value_name = "ID")]
     pub(crate) account: Option<String>,
     /// The user it is: needed for a user

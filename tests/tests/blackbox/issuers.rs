@@ -43,12 +43,15 @@ async fn a_user_of_the_issuer_is_the_user_that_its_token_names_and_made_up_keys_
     let path = format!("/files/{}", file["file_id"].as_str().unwrap());
     let caller = stand.anonymous().with(Some(&token(1)));
     assert_eq!(caller.bytes(&path).await, b"of user 7");
+    let begun = Instant::now();
     for number in 2..200 {
         assert_eq!(status(&stand, &token(number)).await, 401);
     }
     let other = json!({"iss": "https://id.example.com/", "aud": "mail", "exp": LATER, "sub": "7", "account_id": 1});
     assert_eq!(status(&stand, &Issuer::token(1, &other)).await, 401);
-    assert!(issuer.asked() <= 3, "{}", issuer.asked());
+    // Once at the start, and at most once in 5 s from then on.
+    let most = 2 + begun.elapsed().as_secs() / 5;
+    assert!(issuer.asked() as u64 <= most, "{}", issuer.asked());
 }
 
 #[tokio::test]

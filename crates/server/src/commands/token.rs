@@ -55,15 +55,15 @@ pub(crate) async fn run(command: &TokenCommand, config: &Config) -> Result<(), F
     }
 }
 
-/// The account and the user of a new token: a user has both, a service may have an account, an admin has neither.
+/// The account and the user of a new token: a user has both, a service or an admin may have an account, in whose name
+/// it uploads where it names no other.
 fn owner(new: &NewTokenArgs) -> Result<(Option<AccountId>, Option<UserId>), Failure> {
     let complaint = match (new.kind, &new.account, &new.user) {
         (TokenKind::User, Some(_), Some(_))
-        | (TokenKind::Service, _, None)
-        | (TokenKind::Admin, None, None) => None,
+        | (TokenKind::Service | TokenKind::Admin, _, None) => None,
         (TokenKind::User, _, _) => Some("a user's token needs --account and --user"),
         (TokenKind::Service, _, Some(_)) => Some("a service's token has no --user"),
-        (TokenKind::Admin, _, _) => Some("an admin's token has neither --account nor --user"),
+        (TokenKind::Admin, _, Some(_)) => Some("an admin's token has no --user"),
     };
     if let Some(complaint) = complaint {
         return Err(Failure::usage(complaint));
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_user_needs_account_and_user_a_service_may_have_an_account_an_admin_neither() {
+    fn a_user_needs_account_and_user_a_service_or_an_admin_may_have_an_account() {
         use TokenKind::{Admin, Service, User};
         assert!(fits(User, Some("1"), Some("7")));
         assert!(!fits(User, Some("1"), None) && !fits(User, None, Some("7")));
         assert!(fits(Service, None, None) && fits(Service, Some("1"), None));
         assert!(!fits(Service, Some("1"), Some("7")));
-        assert!(fits(Admin, None, None));
-        assert!(!fits(Admin, Some("1"), None) && !fits(Admin, None, Some("7")));
+        assert!(fits(Admin, None, None) && fits(Admin, Some("1"), None));
+        assert!(!fits(Admin, None, Some("7")) && !fits(Admin, Some("1"), Some("7")));
         assert!(!fits(Service, Some(""), None));
     }
 }

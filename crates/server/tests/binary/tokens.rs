@@ -79,7 +79,7 @@ fn arguments_that_do_not_fit_the_kind_are_refused() {
     for arguments in [
         &["--kind", "user", "--name", "a", "--account", "1"][..],
         &["--kind", "service", "--name", "a", "--user", "1"],
-        &["--kind", "admin", "--name", "a", "--account", "1"],
+        &["--kind", "admin", "--name", "a", "--user", "1"],
         &["--kind", "guest", "--name", "a"],
         &["--kind", "service", "--name", ""],
     ] {
@@ -124,4 +124,19 @@ fn a_new_token_as_json_has_its_id_and_itself() {
     assert_eq!(token["kind"], "service");
     assert_eq!(token["account_id"], 1);
     assert!(token["token_id"].is_string());
+}
+
+#[tokio::test]
+async fn an_admins_token_may_have_an_account_that_its_uploads_belong_to() {
+    let mut place = Place::new();
+    place.set("ADMIN_TOKEN", "of-the-operator");
+    let service = place.serve();
+    let arguments = ["--kind", "admin", "--name", "root", "--account", "1"];
+    let admin = create(&place, &arguments);
+    let id = upload(&place, &admin, "hello").await;
+    let colleague = create(&place, &["--kind", "service", "--name", "s", "--account", "1"]);
+    assert_eq!(download(&place, &colleague, &id).await.0, 200);
+    let stranger = create(&place, &["--kind", "service", "--name", "s", "--account", "2"]);
+    assert_eq!(download(&place, &stranger, &id).await.0, 403);
+    service.stop();
 }
