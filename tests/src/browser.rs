@@ -20,7 +20,8 @@ const { chromium } = require('playwright-core');
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
     args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      '--disable-background-networking',
+      '--host-resolver-rules=MAP *.test 127.0.0.1', '--disable-component-update', '--disable-sync'],
   });
   try {
     const context = await browser.newContext({ acceptDownloads: true });
@@ -36,7 +37,7 @@ const { chromium } = require('playwright-core');
 "#;
 
 /// Runs a snippet of JavaScript, the body of an async function, that finds `browser`, `context`, `page` (of
-/// Playwright) and `input`, and answers the JSON of what it returns.
+/// Playwright) and `input`, and answers the JSON of what it returns. Every name in `.test` is this machine.
 ///
 /// # Panics
 /// The snippet throws, or takes longer than 90 s.

@@ -7,12 +7,15 @@
     reason = "a harness that cannot go on ends the test"
 )]
 
+pub mod backend;
 pub mod browser;
 pub mod client;
+pub mod hook;
 pub mod inspect;
 pub mod jwt;
 pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod service;
+pub mod site;
 pub mod stand;

@@ -1,6 +1,9 @@
-//! Real PostgreSQL, Redis, Garage and `rclone serve s3`: shared by a whole test run, or a test's own to freeze and kill.
+//! Real PostgreSQL, Redis, nginx, Garage, Django and `rclone serve s3`: shared by a whole test run, or a test's own to
+//! freeze and kill.
 
+pub mod django;
 pub mod garage;
+mod nginx;
 mod postgres;
 pub mod rclone;
 mod redis;
@@ -16,6 +19,8 @@ use std::{
 use crate::process::{PATIENCE, Process};
 
 pub use self::{
+    django::Django,
+    nginx::{Nginx, NginxBuilder},
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
     redis::Redis,
     s3::S3Access,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    backend::Backend,
     client::Client,
     inspect,
     process::eventually,
@@ -75,6 +76,16 @@ impl Stand {
     /// Over that database and store, with these settings.
     pub async fn start_with(setup: Setup, settings: &[(&str, &str)]) -> Self {
         Self::begin(Service::builder().setup(setup), settings).await
+    }
+
+    /// Over SQLite and a folder, with the callers of a backend, and these settings.
+    pub async fn beside(backend: &Backend, settings: &[(&str, &str)]) -> Self {
+        let url = backend.redis().url();
+        let of_backend = [
+            ("CLOAKROOM_REDIS_URL", url.as_str()),
+            ("CLOAKROOM_AUTH_SECRET_KEY", backend.secret_key()),
+        ];
+        Self::with(&[&of_backend, settings].concat()).await
     }
 
     /// In development mode: no admin token is configured, the service makes up its own tokens.

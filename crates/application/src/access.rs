@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use cloakroom_domain::{Action, File, FileId, Principal, PrincipalKind};
 
-use crate::{App, Error, ports::Credential};
+use crate::{App, Error, permissions, ports::Credential};
 
 /// A thing that its caller may act on. Only this module makes one.
 #[derive(Debug, Clone)]
@@ -68,11 +68,13 @@ pub async fn identify(app: &App, credentials: Vec<Credential>) -> Result<Caller,
     })
 }
 
-/// Gives the right to act on a file outside the trash.
+/// Gives the right to act on a file outside the trash: by the rules that need nobody asked, else by the application
+/// beside us, which is asked once the file is known to exist and while nothing is held.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Forbidden`], or for a caller without a credential [`Error::Unauthenticated`],
-/// whether the file exists or not.
+/// whether the file exists or not. [`Error::PermissionFailed`] or [`Error::PermissionTimedOut`] if the application had
+/// to be asked and gave no answer.
 pub async fn authorize(
     app: &App,
     who: &Caller,
@@ -84,7 +86,7 @@ pub async fn authorize(
         .find(id)
         .await?
         .filter(|file| file.deleted_at.is_none());
-    judge(who, file, action)
+    judge(app, who, file, action).await
 }
 
 /// As [`authorize`], for a file that may be in the trash. Never answered from a cache.
@@ -97,14 +99,23 @@ pub async fn authorize_any_state(
     id: &FileId,
     action: Action,
 ) -> Result<Authorized<File>, Error> {
-    judge(who, app.files.find_fresh(id).await?, action)
+    let file = app.files.find_fresh(id).await?;
+    judge(app, who, file, action).await
 }
 
-fn judge(who: &Caller, file: Option<File>, action: Action) -> Result<Authorized<File>, Error> {
+async fn judge(
+    app: &App,
+    who: &Caller,
+    file: Option<File>,
+    action: Action,
+) -> Result<Authorized<File>, Error> {
     let anonymous = who.kind == PrincipalKind::Anonymous;
     match file {
         Some(file) if who.may_without_asking(&file, action) => Ok(Authorized(file)),
         _ if anonymous => Err(Error::Unauthenticated),
+        Some(file) if permissions::allows(app, who, &file.id, action).await? => {
+            Ok(Authorized(file))
+        }
         Some(_) => Err(Error::Forbidden),
         None => Err(Error::NotFound),
     }

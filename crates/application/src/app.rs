@@ -7,10 +7,11 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error, Rates,
+    Error, Permissions, Rates,
     hot::HotBodies,
     ports::{
-        Authenticator, FileRepository, ObjectStore, StoreRegistry, TokenRepository, VersionLedger,
+        Authenticator, Dependency, FileRepository, ObjectStore, RevocationFeed, StoreRegistry,
+        TokenRepository, VersionLedger,
     },
 };
 
@@ -74,6 +75,12 @@ pub struct App {
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// How much each caller may ask for.
     pub rates: Rates,
+    /// What else has to be there for requests to be answered.
+    pub dependencies: Vec<Arc<dyn Dependency>>,
+    /// Who may do what, where our own rules do not say.
+    pub permissions: Arc<Permissions>,
+    /// Where other replicas hear what was taken back.
+    pub revocations: Arc<dyn RevocationFeed>,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

@@ -1,13 +1,21 @@
 //! Reading a body back, from wherever its row says it is.
 
+use std::{path::PathBuf, time::Duration};
+
 use bytes::Bytes;
 use cloakroom_domain::{ByteRange, File, Validators, Version};
 
 use crate::{
     App, Authorized, Error, StoreOperation,
     checked::checked,
-    ports::{Payload, StoreError},
+    ports::{Payload, PresignedUrl, StoreError},
 };
+
+/// A body or stretch up to this many bytes is not worth a proxy's trouble.
+const SMALL: u64 = 64 * 1024;
+
+/// How long a proxy may take to begin with an address that it was given.
+const ADDRESS_VALID: Duration = Duration::from_secs(60);
 
 /// One body of a file that its caller may read.
 #[derive(Debug, Clone)]
@@ -71,6 +79,16 @@ pub async fn select(app: &App, file: Authorized<File>, number: u64) -> Result<Se
     })
 }
 
+/// A body for a caller behind a proxy that can send bodies by itself.
+pub enum Delivery {
+    /// Bytes for us to send.
+    Bytes(Payload),
+    /// A file for the proxy to send, by its path below the root of the folder.
+    File(PathBuf),
+    /// The proxy fetches it at this address, within the next minute.
+    Address(PresignedUrl),
+}
+
 /// Opens the body or a stretch of it.
 ///
 /// A whole read is checked against the version's CRC-64 before its last bytes are given out.
@@ -84,24 +102,82 @@ pub async fn open(
     selected: &Selected,
     range: Option<ByteRange>,
 ) -> Result<Payload, Error> {
-    match read(app, &selected.version, range).await {
-        Err(Error::Store {
-            source: StoreError::NotFound,
-            ..
-        }) => {
-            let version = relocate(app, selected).await?;
-            match read(app, &version, range).await {
-                Err(Error::Store {
-                    source: StoreError::NotFound,
-                    ..
-                }) => {
-                    tracing::error!(file = %selected.file.id, version = %version.id, "stored bytes are missing");
-                    Err(Error::BytesMissing)
-                }
-                answer => answer,
+    located(app, selected, async |version| {
+        read(app, version, range).await
+    })
+    .await
+}
+
+/// As [`open`], for a proxy that can send the body by itself. What goes out faster from memory comes as bytes.
+///
+/// What the proxy sends is held to no checksum. A presigned object may turn out not to be there; then the proxy asks
+/// again, and gets what [`open`] gives.
+///
+/// # Errors
+/// As [`open`].
+pub async fn hand_over(
+    app: &App,
+    selected: &Selected,
+    range: Option<ByteRange>,
+) -> Result<Delivery, Error> {
+    located(app, selected, async |version| {
+        offer(app, version, range).await
+    })
+    .await
+}
+
+/// Does something with the version's object, and once more where it is by then if it is not there.
+async fn located<T>(
+    app: &App,
+    selected: &Selected,
+    attempt: impl AsyncFn(&Version) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let not_there = |error: &Error| {
+        matches!(
+            error,
+            Error::Store {
+                source: StoreError::NotFound,
+                ..
             }
+        )
+    };
+    match attempt(&selected.version).await {
+        Err(error) if not_there(&error) => {}
+        answer => return answer,
+    }
+    let version = relocate(app, selected).await?;
+    match attempt(&version).await {
+        Err(error) if not_there(&error) => {
+            tracing::error!(file = %selected.file.id, version = %version.id, "stored bytes are missing");
+            Err(Error::BytesMissing)
         }
         answer => answer,
+    }
+}
+
+async fn offer(app: &App, version: &Version, range: Option<ByteRange>) -> Result<Delivery, Error> {
+    let failed = Error::store(StoreOperation::Download);
+    let stretch = range.unwrap_or(ByteRange {
+        start: 0,
+        end: version.size,
+    });
+    let at = &version.location;
+    let store = app.stores.at(at)?;
+    if stretch.len() <= SMALL {
+        return read(app, version, range).await.map(Delivery::Bytes);
+    }
+    if let Some(presign) = store.presign() {
+        // Memory is nearer than the store.
+        if app.hot.takes(version.size) {
+            return read(app, version, range).await.map(Delivery::Bytes);
+        }
+        let signed = presign.get(&at.bucket, &at.key, ADDRESS_VALID).await;
+        return signed.map(Delivery::Address).map_err(failed);
+    }
+    match store.read(&at.bucket, &at.key, Some(stretch)).await {
+        Ok(Payload::File(file)) => Ok(Delivery::File(file.path)),
+        Ok(other) => held(app, version, range, other).map(Delivery::Bytes),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -117,9 +193,20 @@ async fn read(app: &App, version: &Version, range: Option<ByteRange>) -> Result<
         .read(&at.bucket, &at.key, range)
         .await
         .map_err(failed)?;
+    held(app, version, range, payload)
+}
+
+/// Holds what the store gave to what the row states, and keeps it if it is whole and small.
+fn held(
+    app: &App,
+    version: &Version,
+    range: Option<ByteRange>,
+    payload: Payload,
+) -> Result<Payload, Error> {
     let whole = range.is_none_or(|r| r.len() == version.size);
     let crc64 = version.crc64.filter(|_| whole);
     let length = range.map_or(version.size, |r| r.len());
+    let failed = Error::store(StoreOperation::Download);
     let payload = checked(payload, length, crc64).map_err(failed)?;
     Ok(if whole {
         app.hot.keep(version.id, version.size, payload)

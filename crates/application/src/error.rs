@@ -79,6 +79,12 @@ pub enum Error {
     /// A credential could not be judged.
     #[error("the credential could not be checked")]
     Credential(#[source] CredentialError),
+    /// The application that knows who may do what failed, or is left alone because it failed too often.
+    #[error("the permission backend failed")]
+    PermissionFailed,
+    /// It did not answer in time.
+    #[error("the permission backend did not answer in time")]
+    PermissionTimedOut,
     /// Too much to do, or stopping.
     #[error("the service is busy or stopping")]
     Overloaded {

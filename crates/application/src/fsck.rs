@@ -31,6 +31,8 @@ pub enum Finding {
     MissingObject(Location),
     /// An object without a row.
     OrphanObject(Location),
+    /// An object without a row under a key that this service does not make: another's, so never removed.
+    ForeignObject(Location),
     /// The object has another length than its row.
     WrongSize(Location),
     /// The bytes have another hash than their row.
@@ -48,6 +50,7 @@ impl Finding {
         match self {
             Self::MissingObject(_) => "missing_object",
             Self::OrphanObject(_) => "orphan_object",
+            Self::ForeignObject(_) => "foreign_object",
             Self::WrongSize(_) => "wrong_size",
             Self::WrongHash(_) => "wrong_hash",
             Self::OrphanRow(_) => "orphan_row",
@@ -164,6 +167,10 @@ impl Fsck<'_> {
                 .try_collect()
                 .await?;
             for location in orphans.into_iter().flatten() {
+                if location.key.minted_parts().is_none() {
+                    self.found(Finding::ForeignObject(location), false);
+                    continue;
+                }
                 let repaired = self.options.repair && remove(objects, &location).await?;
                 self.found(Finding::OrphanObject(location), repaired);
             }

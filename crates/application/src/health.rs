@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::App;
 
 /// How one dependency is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// `database`, or `store`.
+    /// `database`, `store`, or the name of another dependency.
     pub name: &'static str,
     /// Whether it answered.
     pub up: bool,
@@ -27,8 +29,17 @@ pub async fn health(app: &App) -> Vec<Health> {
         }
         true
     });
-    let (database, stores) = tokio::join!(database, stores);
-    vec![database, stores]
+    let others = app.dependencies.iter().map(|dependency| {
+        timed(dependency.name(), async {
+            let answer = dependency.ping().await;
+            if let Err(error) = &answer {
+                tracing::warn!(%error, name = dependency.name(), "a dependency does not answer");
+            }
+            answer.is_ok()
+        })
+    });
+    let (database, stores, others) = tokio::join!(database, stores, join_all(others));
+    [database, stores].into_iter().chain(others).collect()
 }
 
 async fn timed(name: &'static str, check: impl Future<Output = bool>) -> Health {

@@ -59,6 +59,11 @@ impl HotBodies {
         self.cache.get(version)
     }
 
+    /// Whether a body of that size could be kept.
+    pub(crate) const fn takes(&self, size: u64) -> bool {
+        size <= self.largest
+    }
+
     /// Keeps a whole body, of which every check went well, now or once its last byte went by.
     pub(crate) fn keep(&self, version: VersionId, size: u64, payload: Payload) -> Payload {
         if size > self.largest || size == 0 {

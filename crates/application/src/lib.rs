@@ -7,10 +7,13 @@ pub mod cache;
 mod checked;
 mod download;
 mod error;
+mod explain;
 mod files;
 mod fsck;
 mod health;
 pub mod hot;
+mod import;
+mod permissions;
 pub mod ports;
 pub mod rates;
 mod sweep;
@@ -21,13 +24,18 @@ mod versions;
 
 pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
-pub use download::{Selected, current, open, select};
+pub use download::{Delivery, Selected, current, hand_over, open, select};
 pub use error::{Error, StoreOperation};
+pub use explain::{Explanation, HookExplained, Rule, Says, Step, explain};
 pub use files::{
     Change, FilePage, ListRequest, check_current, list, purge, restore, trash, update,
 };
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
+pub use import::{ImportEvent, ImportSummary, ImportTarget, NotTaken, import};
+pub use permissions::{
+    Circuit, LastAsked, PermissionOptions, Permissions, Said, may_revoke, revoke,
+};
 pub use rates::{Attempt, Rates, Recognised, recognise};
 pub use sweep::{SweepReport, sweep};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};

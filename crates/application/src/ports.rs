@@ -3,18 +3,23 @@
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
 mod credentials;
+mod dependency;
 mod files;
+mod import;
 mod ledger;
 mod limits;
 mod objects;
+mod permissions;
 mod registry;
 mod tokens;
 
 pub use credentials::{Authenticator, Credential, CredentialError, Presented};
+pub use dependency::Dependency;
 pub use files::{
     Commit, CommitError, CommitTarget, FileChanges, FileFilter, FileRepository, FileScope,
     ListOrder, PageMark, Purged, TypeFilter, VersionError,
 };
+pub use import::{FileImport, ForeignFiles, ForeignRow, ImportedFile};
 pub use ledger::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewVersion, RowState,
     VersionLedger,
@@ -22,7 +27,10 @@ pub use ledger::{
 pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
-    StoreError, WriteHints,
+    Presign, PresignedUrl, StoreError, WriteHints,
+};
+pub use permissions::{
+    Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
 pub use registry::{StoreRecord, StoreRegistry};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};

@@ -1,8 +1,20 @@
 //! The use cases over in-memory adapters: every way in which an upload can end, and what is left then.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot go on ends"
+)]
 
+#[path = "use_cases/backend.rs"]
+mod backend;
+#[path = "use_cases/explaining.rs"]
+mod explaining;
+#[path = "use_cases/permissions.rs"]
+mod permissions;
 #[path = "use_cases/rates.rs"]
 mod rates;
+#[path = "use_cases/revoking.rs"]
+mod revoking;
 mod support;
 
 use std::time::Duration;

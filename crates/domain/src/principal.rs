@@ -147,18 +147,27 @@ impl Principal {
         }
     }
 
-    /// What is decided without asking anybody: admin, owner, visibility.
+    /// Whether it may do everything.
     #[must_use]
-    pub fn may_without_asking(&self, file: &File, action: Action) -> bool {
-        if self.kind == PrincipalKind::Admin || self.owns(&file.owner) {
-            return true;
-        }
+    pub const fn is_admin(&self) -> bool {
+        matches!(self.kind, PrincipalKind::Admin)
+    }
+
+    /// The visibility rule: what is public or of the account may be read, and no more than that.
+    #[must_use]
+    pub fn sees(&self, file: &File, action: Action) -> bool {
         action == Action::Read
             && match file.visibility {
                 Visibility::Public => true,
                 Visibility::Account => self.account.as_ref() == Some(file.account()),
                 Visibility::Private => false,
             }
+    }
+
+    /// What is decided without asking anybody: admin, owner, visibility.
+    #[must_use]
+    pub fn may_without_asking(&self, file: &File, action: Action) -> bool {
+        self.is_admin() || self.owns(&file.owner) || self.sees(file, action)
     }
 }
 
@@ -184,6 +193,28 @@ pub enum Action {
     Delete,
     /// Make links to it.
     Share,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Delete, Self::Share];
+
+    /// The name in settings and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+            Self::Share => "share",
+        }
+    }
+
+    /// Reads the name; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Adapters: databases, object stores, tokens.
+//! Adapters: databases, object stores, Redis, JWTs, the permission backend.
 
 pub mod jwt;
 pub mod metadata;
+pub mod permission;
 pub mod redis;
 pub mod redis_limits;
 pub mod stores;

@@ -9,12 +9,15 @@ mod claims;
 mod commit;
 mod error;
 mod files;
+mod import;
 mod ledger;
 mod list;
 #[cfg(test)]
 mod plans;
+mod pneumatic;
 mod pool;
 mod registry;
+mod revocations;
 mod rows;
 mod schema;
 mod session;
@@ -38,6 +41,7 @@ use sqlx::{
 use tokio::time::Instant;
 
 pub use changes::follow_changes;
+pub use pneumatic::PneumaticFiles;
 pub use schema::SchemaState;
 
 use error::Stake;
@@ -52,13 +56,16 @@ const SQLITE_BUSY: Duration = Duration::from_secs(3);
 const SQLITE_MIGRATION_BUSY: Duration = Duration::from_secs(60);
 
 /// How to use a database.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DatabaseOptions {
     /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
     pub pool_size: u32,
     /// Be the only one that serves a SQLite file. Commands that run beside the service do without.
     /// PostgreSQL is shared by replicas, so it has no meaning there.
     pub exclusive: bool,
+    /// The schema of PostgreSQL that the tables are in: a plain lower-case name. `None` leaves it to the search path.
+    /// It has no meaning for SQLite.
+    pub schema: Option<String>,
 }
 
 impl Default for DatabaseOptions {
@@ -66,6 +73,7 @@ impl Default for DatabaseOptions {
         Self {
             pool_size: 16,
             exclusive: false,
+            schema: None,
         }
     }
 }
@@ -96,6 +104,8 @@ enum Backend {
         pool: Pool<Postgres>,
         /// Without limits of time on statements.
         migration: Box<PgConnectOptions>,
+        /// Made before the first migration, where it is not the search path's.
+        schema: Option<String>,
     },
     Sqlite {
         readers: Pool<Sqlite>,
@@ -120,10 +130,13 @@ impl Database {
     }
 
     fn postgres(url: &str, options: &DatabaseOptions) -> Result<Self, OpenError> {
-        let base = PgConnectOptions::from_str(url)
+        let mut base = PgConnectOptions::from_str(url)
             .map_err(|_| OpenError::Address)?
             .application_name("cloakroom")
             .disable_statement_logging();
+        if let Some(schema) = &options.schema {
+            base = base.options([("search_path", schema)]);
+        }
         // Shorter than an operation, so that the server gives up first and the connection stays of use.
         let bounded = base.clone().options([
             ("statement_timeout", "3500"),
@@ -137,6 +150,7 @@ impl Database {
             backend: Backend::Postgres {
                 pool: Pool::new(bounded, options.pool_size.max(1)),
                 migration: Box::new(base),
+                schema: options.schema.clone(),
             },
             _exclusive: None,
         })

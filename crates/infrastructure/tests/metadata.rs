@@ -7,6 +7,12 @@ mod faults;
 #[path = "metadata/proxy.rs"]
 mod proxy;
 #[cfg(test)]
+#[path = "metadata/revoking.rs"]
+mod revoking;
+#[cfg(test)]
+#[path = "metadata/schemas.rs"]
+mod schemas;
+#[cfg(test)]
 #[path = "metadata/support.rs"]
 mod support;
 #[cfg(test)]

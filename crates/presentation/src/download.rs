@@ -1,6 +1,7 @@
 //! Downloading: conditions, ranges and headers in the order of RFC 9110.
 
 pub(crate) mod disposition;
+mod offload;
 mod parts;
 
 use std::{iter, sync::Arc};
@@ -16,7 +17,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Selected, authorize, current, open,
+    App, Delivery, Selected, authorize, current, hand_over, open,
     ports::{ByteStream, Payload, StoreError},
     select,
 };
@@ -26,6 +27,7 @@ use serde::Deserialize;
 
 use self::{
     disposition::{Disposition, content_disposition},
+    offload::Offer,
     parts::Parts,
 };
 use crate::{
@@ -122,29 +124,50 @@ async fn respond(
                 let nothing = stream::empty::<Result<Bytes, StoreError>>();
                 return Ok(answer.body(SizedStream::new(size, nothing)));
             }
-            let payload = open(app, &selected, None).await?;
-            Ok(send(answer, payload, size))
+            let offer = Offer::of(settings, http, selected.validators(), None)?;
+            deliver(app, answer, &selected, None, offer).await
         }
-        RangeOutcome::Parts(ranges) => partial(app, settings, query, selected, &ranges).await,
+        RangeOutcome::Parts(ranges) => {
+            let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
+            describe(&mut answer, &selected, settings, query);
+            let [range] = ranges[..] else {
+                return several(app, answer, selected, &ranges).await;
+            };
+            let stretch = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+            answer.insert_header((header::CONTENT_RANGE, stretch));
+            let offer = Offer::of(settings, http, selected.validators(), Some(range))?;
+            deliver(app, answer, &selected, Some(range), offer).await
+        }
     }
 }
 
-async fn partial(
+/// Sends the body or one stretch of it, or has it sent.
+async fn deliver(
+    app: &App,
+    answer: HttpResponseBuilder,
+    selected: &Selected,
+    range: Option<ByteRange>,
+    offer: Option<Offer>,
+) -> Result<HttpResponse, ApiError> {
+    let length = range.map_or(selected.version().size, |range| range.len());
+    let Some(offer) = offer else {
+        let payload = open(app, selected, range).await?;
+        return Ok(send(answer, payload, length));
+    };
+    Ok(match hand_over(app, selected, range).await? {
+        Delivery::Bytes(payload) => send(answer, payload, length),
+        Delivery::File(path) => offer.file(answer, &path, range),
+        Delivery::Address(url) => offer.address(answer, &url, range),
+    })
+}
+
+async fn several(
     app: &web::Data<App>,
-    settings: &Settings,
-    query: &DownloadQuery,
+    mut answer: HttpResponseBuilder,
     selected: Selected,
     ranges: &[ByteRange],
 ) -> Result<HttpResponse, ApiError> {
     let size = selected.version().size;
-    let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
-    describe(&mut answer, &selected, settings, query);
-    if let [range] = ranges {
-        let payload = open(app, &selected, Some(*range)).await?;
-        let stretch = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-        answer.insert_header((header::CONTENT_RANGE, stretch));
-        return Ok(send(answer, payload, range.len()));
-    }
     let [first, ..] = ranges else {
         return Err(ApiError::Unsatisfiable(size));
     };

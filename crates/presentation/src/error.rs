@@ -29,10 +29,10 @@ pub enum ApiError {
     MethodNotAllowed(&'static [&'static str]),
     /// There is nothing at this path.
     NoRoute,
-    /// A page that may not do so asks for a change with its visitor's cookie.
-    ForeignOrigin,
     /// The head or the framing of the request cannot be served.
     Refused(Refusal),
+    /// A page that may not do so asks for a change with its visitor's cookie.
+    ForeignOrigin,
 }
 
 impl From<Error> for ApiError {
@@ -91,8 +91,8 @@ impl ApiError {
                 "Method not allowed",
             ),
             Self::NoRoute => Row(StatusCode::NOT_FOUND, "FILE_001", "Not found"),
-            Self::ForeignOrigin => Row(StatusCode::FORBIDDEN, "PERM_001", "Not allowed"),
             Self::Refused(why) => Row(why.status(), "VAL_004", "Malformed request"),
+            Self::ForeignOrigin => Row(StatusCode::FORBIDDEN, "PERM_001", "Not allowed"),
         }
     }
 
@@ -113,6 +113,7 @@ impl ApiError {
             Self::App(Error::Repository(
                 RepositoryError::Unavailable(_) | RepositoryError::OutcomeUnknown(_),
             )) => Some(1),
+            Self::App(Error::PermissionFailed | Error::PermissionTimedOut) => Some(1),
             Self::App(Error::Store { .. }) => Some(5),
             _ => None,
         }
@@ -152,6 +153,12 @@ fn row_of(error: &Error) -> Row {
         Error::Malformed(_) => Row(S::BAD_REQUEST, "VAL_004", "Malformed request"),
         Error::BytesMissing => Row(S::NOT_FOUND, "STORAGE_005", "Stored bytes missing"),
         Error::RateLimited(_) => Row(S::TOO_MANY_REQUESTS, "RATE_001", "Too many requests"),
+        Error::PermissionFailed => Row(S::BAD_GATEWAY, "EXT_003", "Permission backend failed"),
+        Error::PermissionTimedOut => Row(
+            S::GATEWAY_TIMEOUT,
+            "EXT_004",
+            "Permission backend timed out",
+        ),
         Error::Overloaded { .. } => Row(S::SERVICE_UNAVAILABLE, "INFRA_001", "Service busy"),
         Error::Internal(_) => Row(S::INTERNAL_SERVER_ERROR, "INFRA_005", "Internal error"),
         Error::Store { operation, .. } => store_row(*operation),
@@ -196,10 +203,10 @@ impl fmt::Display for ApiError {
             }
             Self::MethodNotAllowed(_) => f.write_str("this method is not for this resource"),
             Self::NoRoute => f.write_str("there is nothing at this path"),
+            Self::Refused(why) => why.fmt(f),
             Self::ForeignOrigin => {
                 f.write_str("a change by a cookie must be asked for by a page of an allowed origin")
             }
-            Self::Refused(why) => why.fmt(f),
         }
     }
 }
@@ -230,7 +237,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, allowed.join(", ").to_uppercase()));
             }
-            Self::App(_) | Self::NoRoute | Self::ForeignOrigin | Self::Refused(_) => {}
+            Self::App(_) | Self::NoRoute | Self::Refused(_) | Self::ForeignOrigin => {}
         }
         let mut response = response.json(Problem {
             kind: "about:blank",

@@ -43,7 +43,7 @@ pub(crate) async fn live(settings: web::Data<Settings>) -> HttpResponse {
     brief(settings).await
 }
 
-/// Whether the database and the store answer, each with its latency.
+/// Whether the database, the store and, where it is configured, Redis answer, each with its latency.
 #[utoipa::path(method(get, head), path = "/health/ready", tag = "health",
     responses((status = 200, body = ReadyBody), (status = 503, body = ReadyBody)))]
 pub(crate) async fn ready(app: web::Data<App>) -> HttpResponse {

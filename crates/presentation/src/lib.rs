@@ -1,5 +1,6 @@
 //! The HTTP face: routes, extractors, middleware, the one table of errors to statuses.
 
+mod access;
 mod caller;
 mod client;
 mod conditions;
@@ -31,5 +32,5 @@ pub use error::{ApiError, Problem};
 pub use origins::Origins;
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
-pub use settings::{Pages, Settings};
+pub use settings::{Offload, Pages, Settings};
 pub use wire::TokenBody;

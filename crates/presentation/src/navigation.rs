@@ -75,23 +75,17 @@ pub(crate) mod tests {
     use cloakroom_application::Error;
 
     use super::*;
-    use crate::{Origins, Pages, error::ApiError};
+    use crate::{Pages, error::ApiError};
 
     pub(crate) fn settings(mount: &str, public_url: &str) -> Settings {
         Settings {
             mount: mount.to_owned(),
             public_url: public_url.to_owned(),
-            backend: "fs".to_owned(),
-            public_cache: String::new(),
-            resource_policy: String::new(),
-            transport_security: None,
             pages: Some(Pages {
                 sign_in: "https://app.example.com/auth/signin/".to_owned(),
                 error: "https://app.example.com/error/".to_owned(),
             }),
-            origins: Origins::default(),
-            trusted_proxies: Vec::new(),
-            max_requests: 1,
+            ..Settings::bare()
         }
     }
 

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use utoipa::OpenApi;
 
-use crate::{Settings, download, error::ApiError, files, health, upload, versions};
+use crate::{Settings, access, download, error::ApiError, files, health, upload, versions};
 
 /// A path of the service with its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ routes! { FIXED, fixed, FixedApi, mounted: false,
     "/health" => { [get, head] health::brief }
     "/health/live" => { [get, head] health::live }
     "/health/ready" => { [get, head] health::ready }
+    "/access/revoke" => { [post] access::revoke }
+    "/access/explain" => { [get, head] access::explain }
 }
 
 routes! { FILES, files_api, FilesApi, mounted: true,

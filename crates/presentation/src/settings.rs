@@ -4,6 +4,15 @@ use ipnet::IpNet;
 
 use crate::Origins;
 
+/// Who sends the bodies of downloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offload {
+    /// The service.
+    Off,
+    /// A proxy in front that understands `X-Accel-Redirect`, wherever it says so and is trusted.
+    XAccel,
+}
+
 /// Made once by the wiring; every worker reads it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -23,8 +32,10 @@ pub struct Settings {
     pub pages: Option<Pages>,
     /// The origins whose pages may work with the service.
     pub origins: Origins,
-    /// Proxies that are believed where a request came from.
+    /// Proxies that are believed where a request came from, and may be left to send bodies.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who sends bodies.
+    pub offload: Offload,
     /// Requests that may be in hand at once, over all workers; more are told to come back.
     pub max_requests: usize,
 }
@@ -36,4 +47,24 @@ pub struct Pages {
     pub sign_in: String,
     /// What is shown for any other error.
     pub error: String,
+}
+
+#[cfg(test)]
+impl Settings {
+    /// As little as there can be.
+    pub(crate) fn bare() -> Self {
+        Self {
+            mount: "/files".to_owned(),
+            public_url: "http://localhost/files".to_owned(),
+            backend: "fs".to_owned(),
+            public_cache: String::new(),
+            resource_policy: String::new(),
+            transport_security: None,
+            pages: None,
+            origins: Origins::default(),
+            trusted_proxies: Vec::new(),
+            offload: Offload::Off,
+            max_requests: 1,
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use cloakroom_application::ports::ServiceToken;
 use cloakroom_domain::{File, Timestamp, Version};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, Serializer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
@@ -15,10 +15,18 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+const PATH: &AsciiSet = &SEGMENT.remove(b'/');
+
 /// A text as one segment of a path.
 #[must_use]
 pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// A path of the file system as that of an address.
+#[must_use]
+pub(crate) fn path_of(bytes: &[u8]) -> String {
+    percent_encode(bytes, PATH).to_string()
 }
 
 /// RFC 3339 in UTC, to the microsecond.
@@ -34,8 +42,29 @@ pub(crate) fn rfc3339(at: Timestamp) -> String {
 pub(crate) struct Id(String);
 
 impl Id {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(text.to_owned())
+    }
+
+    /// The identifier as text.
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Whole numbers and strings.
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "an id must be a whole number or a string")]
+        enum Either {
+            Number(i64),
+            Text(String),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Number(number) => Self(number.to_string()),
+            Either::Text(text) => Self(text),
+        })
     }
 }
 

@@ -7,9 +7,9 @@ use cloakroom_domain::PrincipalKind;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for fsck: nothing found
-  1  failed; for fsck: something was found, repaired or not; for healthcheck: not ready
-  2  wrong configuration or command line; for fsck: could not look
+  0  done; for fsck and import: nothing found
+  1  failed; for fsck: something was found, repaired or not; for import: rows were not taken; for healthcheck: not ready
+  2  wrong configuration or command line; for fsck and import: could not look
 
 Settings are environment variables or a TOML file; `cloakroom config show` lists them.";
 
@@ -57,6 +57,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Take files over from another service
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Make, list and revoke tokens of people and services
     #[command(subcommand)]
     Token(TokenCommand),
@@ -85,6 +88,35 @@ pub(crate) enum DbCommand {
         #[command(flatten)]
         output: Output,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// The files of the FastAPI service: its rows are copied, its objects stay where they are
+    ///
+    /// May run beside the service, and again: what is here already is not looked at, so a run that was cut short goes
+    /// on where it ended. A row is taken if its object is in the store with the row's size; every other is told, with
+    /// the reason. Exit codes: 0 every row is here, 1 some rows were not taken, 2 could not look.
+    Pneumatic {
+        #[command(flatten)]
+        from: PneumaticArgs,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PneumaticArgs {
+    /// The database with the table `files`, if it is not the service's own. One with a password is better given as
+    /// CLOAKROOM_IMPORT_DATABASE_URL: everyone on the machine can read arguments
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    /// The objects of an account are in the bucket PREFIX-ACCOUNT; the configured prefix unless given
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) bucket_prefix: Option<String>,
+    /// Look at everything and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! Configuration: read once, at the start. Nothing else reads the environment.
 
+mod aliases;
 mod declare;
 #[cfg(test)]
 mod document;
@@ -17,13 +18,15 @@ use std::{net::SocketAddr, path::Path};
 
 use cloakroom_domain::BucketRule;
 use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
+use cloakroom_presentation::Offload;
 
 pub(crate) use self::{
+    aliases::announce,
     declare::{Absent, Setting},
     kinds::{Driver, LogFormat, origin},
     problem::Problem,
     secret::Secret,
-    table::{Config, GROUPS, Logging},
+    table::{Config, GROUPS, Logging, Permission},
     values::Values,
 };
 
@@ -104,6 +107,12 @@ impl Config {
         bucket.or_else(|| prefix.map(BucketRule::PerAccount))
     }
 
+    /// The database of the service whose files are to be taken over.
+    pub(crate) fn import_database_url(&self) -> Secret {
+        let own = || self.database_url();
+        self.import.database_url.clone().unwrap_or_else(own)
+    }
+
     /// What is right by itself but not together.
     fn contradictions(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -126,6 +135,13 @@ impl Config {
         }
         if let Some(complaint) = self.jwt.contradiction() {
             say(complaint);
+        }
+        if self.proxy.offload == Offload::XAccel && self.proxy.trusted.is_none() {
+            say(
+                "CLOAKROOM_OFFLOAD is \"x-accel\"; expected CLOAKROOM_TRUSTED_PROXIES to be set as well: bytes are \
+                 left to those proxies only"
+                    .to_owned(),
+            );
         }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {
@@ -162,6 +178,15 @@ impl Config {
         }
         problems
     }
+}
+
+/// Whether buckets may be called so, as the setting has it; what was expected if not.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn check_bucket_prefix(text: &str) -> Result<(), &'static str> {
+    let kind = kinds::BUCKET_PREFIX;
+    (kind.read)(text).map(drop).ok_or(kind.expected)
 }
 
 /// An address that a client on this machine can call: the loopback one for "every address".

@@ -19,7 +19,7 @@ use cloakroom_application::FsckOptions;
 
 use crate::{
     cli::{Cli, Command},
-    commands::{db, fsck, healthcheck, openapi, serve, token},
+    commands::{db, fsck, healthcheck, import, openapi, serve, token},
     config::Config,
     failure::Failure,
 };
@@ -43,8 +43,11 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     if let Command::Config(command) = &cli.command {
         return commands::config::run(command, file).map(|()| Outcome::Done);
     }
-    let (config, _) = config::load(file)?;
+    let (config, values) = config::load(file)?;
     let _log = logging::start(&config.logging)?;
+    if matches!(cli.command, Command::Serve) {
+        config::announce(&values);
+    }
     // Clients that do not bring their own take this one; that another is there already changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
@@ -70,6 +73,11 @@ async fn act(command: &Command, config: &Config) -> Result<Outcome, Failure> {
                 verify: *verify,
             };
             if !fsck::run(config, options, *output).await? {
+                return Ok(Outcome::Findings);
+            }
+        }
+        Command::Import(command) => {
+            if !import::run(command, config).await? {
                 return Ok(Outcome::Findings);
             }
         }

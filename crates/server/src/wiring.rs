@@ -2,23 +2,26 @@
 
 pub(crate) mod browsers;
 pub(crate) mod database;
+pub(crate) mod import;
 mod jwt;
+mod permissions;
 mod rates;
+pub(crate) mod redis;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits, Rates,
+    App, Background, Limits, Permissions, Rates,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
-    ports::{Authenticator, FileRepository},
+    ports::{Authenticator, Dependency, FileRepository},
 };
 use cloakroom_infrastructure::{jwt::RemoteKeys, metadata::Database};
 
-use self::stores::OpenStores;
+use self::{redis::OpenRedis, stores::OpenStores};
 use crate::{config::Config, development, development::DevelopmentTokens, failure::Failure};
 
 /// The service, ready to be called.
@@ -28,6 +31,8 @@ pub(crate) struct Service {
     /// What hears of changes that others made.
     pub(crate) files: Arc<dyn FileRepository>,
     pub(crate) tokens: Arc<CachedTokens>,
+    /// Redis, where it is configured.
+    pub(crate) redis: Option<OpenRedis>,
     /// The driver of the store that takes new bodies.
     pub(crate) backend: String,
     /// Keys of users' JWTs that have to be fetched.
@@ -43,7 +48,8 @@ pub(crate) struct Service {
 pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let database = Arc::new(database::open(config, true).await?);
     let OpenStores { stores, backend } = stores::for_service(config, database.as_ref()).await?;
-    let (first, development) = first_authenticator(config)?;
+    let development = development_tokens(config)?;
+    let first = first_authenticator(config, development.as_ref())?;
     let files: Arc<dyn FileRepository> = Arc::new(CachedFiles::new(
         database.clone(),
         config.database.file_cache,
@@ -53,6 +59,12 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     authenticators.push(Arc::new(IssuedTokens::new(tokens.clone())));
     let jwts = jwt::of(config)?;
     authenticators.extend(jwts.authenticators);
+    let redis = redis::open(config)?;
+    let mut dependencies: Vec<Arc<dyn Dependency>> = Vec::new();
+    if let Some(open) = &redis {
+        authenticators.push(Arc::new(open.tokens.clone()));
+        dependencies.push(Arc::new(open.redis.clone()));
+    }
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
@@ -61,7 +73,10 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         stores,
         hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators,
+        permissions: Arc::new(permissions::of(&config.permission)?),
+        revocations: database.clone(),
         rates: rates::for_service(config).await?,
+        dependencies,
         background: Background::here(),
         limits: limits(config),
     };
@@ -70,6 +85,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         database,
         files,
         tokens,
+        redis,
         backend,
         jwt_keys: jwts.keys,
         development,
@@ -91,28 +107,39 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         stores,
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
+        permissions: Arc::new(Permissions::without_backend()),
+        revocations: database.clone(),
         rates: Rates::off(),
+        dependencies: Vec::new(),
         background: Background::here(),
         limits: limits(config),
     };
     Ok((app, database))
 }
 
+/// The tokens of development mode, where that is.
+fn development_tokens(config: &Config) -> Result<Option<DevelopmentTokens>, Failure> {
+    if !config.is_development() {
+        return Ok(None);
+    }
+    DevelopmentTokens::kept_in(crate::data_folder::make(config)?).map(Some)
+}
+
 /// Who is asked first about a caller: the operator's token where there is one, or those of development mode.
 fn first_authenticator(
     config: &Config,
-) -> Result<(Option<Arc<dyn Authenticator>>, Option<DevelopmentTokens>), Failure> {
+    development: Option<&DevelopmentTokens>,
+) -> Result<Option<Arc<dyn Authenticator>>, Failure> {
     if let Some(token) = &config.access.admin_token {
-        return Ok((Some(Arc::new(development::operator(token))), None));
+        return Ok(Some(Arc::new(development::operator(token))));
     }
-    if !config.is_development() {
-        return Ok((None, None));
-    }
-    let tokens = DevelopmentTokens::kept_in(crate::data_folder::make(config)?)?;
+    let Some(tokens) = development else {
+        return Ok(None);
+    };
     let known = tokens
         .authenticator()
         .map_err(|error| Failure::because("the development tokens", &error))?;
-    Ok((Some(Arc::new(known)), Some(tokens)))
+    Ok(Some(Arc::new(known)))
 }
 
 const fn limits(config: &Config) -> Limits {

@@ -75,6 +75,23 @@ impl Redis {
         line.unwrap().trim().parse().unwrap()
     }
 
+    /// How often it was asked for this command (`INFO commandstats`), by whomever.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let mut connection = self.connection().await;
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let name = format!("cmdstat_{command}:calls=");
+        let line = info.lines().find_map(|line| line.strip_prefix(&name));
+        line.and_then(|line| line.split(',').next())
+            .map_or(0, |calls| calls.parse().unwrap())
+    }
+
     /// Freezes it: connections stay open and nobody answers.
     pub fn pause(&self) {
         self.process.pause();

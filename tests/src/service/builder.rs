@@ -1,6 +1,6 @@
 //! Settings for a service to start.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use super::{Place, Ran, Refused, Service, Setup};
 use crate::{
@@ -18,6 +18,7 @@ pub struct ServiceBuilder {
     production: bool,
     core: Option<usize>,
     environment: BTreeMap<String, String>,
+    left_out: Vec<String>,
 }
 
 impl ServiceBuilder {
@@ -71,6 +72,13 @@ impl ServiceBuilder {
         self
     }
 
+    /// Leaves a variable out, whatever sets it.
+    #[must_use]
+    pub fn without(mut self, name: impl Into<String>) -> Self {
+        self.left_out.push(name.into());
+        self
+    }
+
     /// Sweeps every second and takes nothing for alive or uncertain for longer than a few, so that a test need not
     /// wait to see what is left.
     #[must_use]
@@ -118,6 +126,16 @@ impl ServiceBuilder {
         self.place().await.run(free_port(), arguments).await
     }
 
+    /// Runs a command of the binary with these settings and kills it (SIGKILL) after so long, if it still runs.
+    pub async fn run_killed_after(self, arguments: &[&str], patience: Duration) {
+        let place = self.place().await;
+        let log = place.folder.path().join("killed");
+        let mut process = place.launch(free_port()).args(arguments).spawn(&log);
+        if process.wait(patience).await.is_none() {
+            process.kill();
+        }
+    }
+
     async fn place(self) -> Place {
         let setup = self.setup.unwrap_or(Setup::SqliteFs);
         let folder = temporary_folder();
@@ -149,6 +167,9 @@ impl ServiceBuilder {
             set("CLOAKROOM_ADMIN_TOKEN", crate::servers::random_hex(32));
         }
         environment.extend(self.environment);
+        for name in &self.left_out {
+            environment.remove(name);
+        }
         fs::create_dir(&data).unwrap();
         Place {
             folder,

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// Serves one page at `http://127.0.0.1:PORT/`, for as long as the test runs.
-async fn serve(page: String) -> String {
+pub async fn serve(page: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {

@@ -65,6 +65,7 @@ async fn account(nobody: &Client, headers: &[Header]) -> Result<u64, u16> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn the_first_credential_that_is_accepted_wins_and_a_refused_header_is_final() {
     let stand = stand().await;
     let nobody = stand.anonymous();

@@ -2,20 +2,26 @@
 #![expect(unreachable_pub, reason = "a test has no users")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod access;
 mod bad_input;
 mod browser;
 mod cli;
 mod connections;
 mod cors;
 mod credentials;
+mod django;
 mod downloads;
+mod drop_in;
 mod files;
 mod forms;
 mod headers;
+mod hook;
 mod idempotency;
 mod issuers;
 mod limits;
+mod nginx;
 mod raw;
+mod redis_tokens;
 mod replicas;
 mod routes;
 mod settings;

@@ -72,6 +72,8 @@ const READ_PUBLIC: Statuses = [200, 200, 200, 200, 200, 200, 200, 401, 200];
 const CHANGE: Statuses = READ_PRIVATE;
 const GONE: Statuses = [204, 403, 403, 403, 403, 204, 403, 401, 401];
 const ANYBODY: Statuses = [200; CALLERS.len()];
+/// Without a file: 422 for those who may ask.
+const EXPLAIN: Statuses = [403, 403, 403, 403, 403, 422, 403, 401, 401];
 
 const TABLE: &[Row] = &[
     alike("get", "/health", None, ANYBODY),
@@ -80,6 +82,14 @@ const TABLE: &[Row] = &[
     alike("head", "/health/live", None, ANYBODY),
     alike("get", "/health/ready", None, ANYBODY),
     alike("head", "/health/ready", None, ANYBODY),
+    alike(
+        "post",
+        "/access/revoke",
+        Some(r#"{"file_id": "x"}"#),
+        [403, 403, 403, 204, 204, 204, 403, 401, 401],
+    ),
+    alike("get", "/access/explain", None, EXPLAIN),
+    alike("head", "/access/explain", None, EXPLAIN),
     alike(
         "get",
         "/files",

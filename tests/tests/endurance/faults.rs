@@ -16,7 +16,7 @@ const QUICK: &[(&str, &str)] = &[
 ];
 
 /// The answer, and that it came in time.
-async fn within(limit: u64, request: reqwest::RequestBuilder) -> Response {
+pub(crate) async fn within(limit: u64, request: reqwest::RequestBuilder) -> Response {
     let start = Instant::now();
     let answer = request.send().await.unwrap();
     let took = start.elapsed();
@@ -28,7 +28,7 @@ async fn within(limit: u64, request: reqwest::RequestBuilder) -> Response {
     answer
 }
 
-async fn live_within_50_ms(api: &Client) {
+pub(crate) async fn live_within_50_ms(api: &Client) {
     let start = Instant::now();
     expect(
         api.get("/health/live").send().await.unwrap(),

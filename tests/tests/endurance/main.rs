@@ -4,6 +4,7 @@
 mod crash;
 mod faults;
 mod limits;
+mod redis;
 
 /// One test at a time.
 pub(crate) async fn alone() -> tokio::sync::MutexGuard<'static, ()> {

@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod browser;
+mod django;
+mod nginx;
 mod proxy;
 mod servers;
 mod service;

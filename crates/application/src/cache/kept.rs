@@ -19,7 +19,7 @@ pub struct Kept<K, V> {
 }
 
 /// The state of a place when a look-up began.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark(u64);
 
 impl<K, V> Kept<K, V>

@@ -1,6 +1,6 @@
 //! The object store port: buckets of immutable objects.
 
-use std::{path::PathBuf, pin::Pin};
+use std::{fmt, ops::Range, path::PathBuf, pin::Pin, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -134,6 +134,63 @@ pub trait ObjectStore: Send + Sync {
 
     /// The driver's name: `fs`, `s3`.
     fn driver(&self) -> &'static str;
+
+    /// The ability to sign addresses that anybody may use for a while; `None` where the store cannot, or where the
+    /// bytes that it keeps are not those that readers get.
+    fn presign(&self) -> Option<&dyn Presign> {
+        None
+    }
+}
+
+/// Signs addresses of a store for others to use.
+#[async_trait]
+pub trait Presign: Send + Sync {
+    /// An address that answers a GET with the object, or with the stretch that a `Range` field asks for. Asks the
+    /// store nothing: the object may not be there.
+    async fn get(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        valid: Duration,
+    ) -> Result<PresignedUrl, StoreError>;
+}
+
+/// An address that is a credential for as long as it is valid, so it does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PresignedUrl {
+    url: String,
+    host: Range<usize>,
+}
+
+impl PresignedUrl {
+    /// Reads `http://host/path?query` or `https://…`; `None` if it is something else.
+    #[must_use]
+    pub fn parse(url: impl Into<String>) -> Option<Self> {
+        let url = url.into();
+        let scheme = ["http://", "https://"];
+        let start = scheme.iter().find(|it| url.starts_with(**it))?.len();
+        let length = url.get(start..)?.find('/').filter(|length| *length > 0)?;
+        let host = start..start + length;
+        Some(Self { url, host })
+    }
+
+    /// The host, with its port if it has one, as the signature covers it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.url[self.host.clone()]
+    }
+
+    /// The path and the query: the secret.
+    #[must_use]
+    pub fn reveal_target(&self) -> &str {
+        &self.url[self.host.end..]
+    }
+}
+
+impl fmt::Debug for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
 }
 
 /// An object being written. Dropping it without `finish` removes what it can in the background.

@@ -3,6 +3,7 @@
 pub mod contract;
 mod memory;
 mod memory_files;
+mod memory_import;
 mod memory_ledger;
 
 pub use memory::MemoryDatabase;
@@ -14,7 +15,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::{MemoryDatabase, contract::Fixture};
-    use crate::ports::{FileRepository, StoreRegistry, TokenRepository, VersionLedger};
+    use crate::ports::{FileImport, FileRepository, StoreRegistry, TokenRepository, VersionLedger};
 
     struct InMemory(Arc<MemoryDatabase>);
 
@@ -29,6 +30,10 @@ mod tests {
         }
 
         fn tokens(&self) -> Arc<dyn TokenRepository> {
+            self.0.clone()
+        }
+
+        fn imports(&self) -> Arc<dyn FileImport> {
             self.0.clone()
         }
 

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Rates, Stores,
+    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Rates, Stores,
     hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
@@ -31,6 +31,10 @@ const BUCKET: &str = "files";
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(Permissions::without_backend()).await
+    }
+
+    pub async fn with(permissions: Permissions) -> Self {
         let database = Arc::new(MemoryDatabase::new());
         let store = MemoryStore::new();
         let id = StoreId::random();
@@ -57,8 +61,11 @@ impl World {
             registry: database.clone(),
             stores: Stores::new(HashMap::from([(id, opened)])),
             authenticators: Vec::new(),
-            rates: Rates::off(),
+            permissions: Arc::new(permissions),
+            revocations: database.clone(),
             hot: HotBodies::new(0),
+            rates: Rates::off(),
+            dependencies: Vec::new(),
             background: Background::here(),
             limits,
         });

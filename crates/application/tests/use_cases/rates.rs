@@ -62,9 +62,22 @@ impl Door {
             download: policy,
             auth_failure: policy,
         };
-        let mut app = Arc::into_inner(world.app).unwrap();
-        app.authenticators = vec![Arc::new(known)];
-        app.rates = Rates::new(Arc::new(LocalRates::new(&policies)));
+        let whole = &world.app;
+        let app = App {
+            files: whole.files.clone(),
+            ledger: whole.ledger.clone(),
+            tokens: whole.tokens.clone(),
+            registry: whole.registry.clone(),
+            stores: whole.stores.clone(),
+            authenticators: vec![Arc::new(known)],
+            hot: whole.hot.clone(),
+            dependencies: whole.dependencies.clone(),
+            permissions: whole.permissions.clone(),
+            revocations: whole.revocations.clone(),
+            rates: Rates::new(Arc::new(LocalRates::new(&policies))),
+            background: whole.background.clone(),
+            limits: whole.limits.clone(),
+        };
         Self { app, asked }
     }
 

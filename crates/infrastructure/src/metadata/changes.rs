@@ -2,17 +2,19 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use cloakroom_application::{cache::CachedTokens, ports::FileRepository};
+use cloakroom_application::{Permissions, cache::CachedTokens, ports::FileRepository};
 use cloakroom_domain::FileId;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
-use super::{Backend, Database, error::Cut};
+use super::{Backend, Database, error::Cut, revocations};
 
 /// Says that an existing file changed; the payload is its id.
 pub(super) const FILES_CHANNEL: &str = "cloakroom_files";
 /// Says that a token was revoked.
 pub(super) const TOKENS_CHANNEL: &str = "cloakroom_tokens";
+/// Says which answers of the permission backend are to be forgotten; the payload is JSON.
+pub(super) const ACCESS_CHANNEL: &str = "cloakroom_access";
 
 /// A quiet connection is asked for a sign of life this often.
 const QUIET: Duration = Duration::from_secs(5);
@@ -21,23 +23,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Forgets what others change, until `stop` is ready. Everything is forgotten whenever the connection is made or
-/// lost, since a change may have gone unheard. A SQLite file has one service, so there is nobody to listen to.
+/// lost, since a change may have gone unheard, and `permissions` is told whether anything would be heard at all.
+/// A SQLite file has one service, so there is nobody to listen to.
 pub async fn follow_changes(
     database: Arc<Database>,
     files: Arc<dyn FileRepository>,
     tokens: Arc<CachedTokens>,
+    permissions: Arc<Permissions>,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
     let Backend::Postgres { pool, .. } = &database.backend else {
         return stop.await;
     };
-    let caches = Caches { files, tokens };
+    let caches = Caches {
+        files,
+        tokens,
+        permissions,
+    };
+    caches.permissions.hearing_ends();
     loop {
         let lost = tokio::select! {
             () = &mut stop => return,
             lost = listen(pool.options(), &caches) => lost,
         };
+        caches.permissions.hearing_ends();
         caches.forget_everything();
         if let Err(error) = lost {
             tracing::warn!(%error, "not hearing of changes; what is cached lives a few seconds at most");
@@ -52,6 +62,7 @@ pub async fn follow_changes(
 struct Caches {
     files: Arc<dyn FileRepository>,
     tokens: Arc<CachedTokens>,
+    permissions: Arc<Permissions>,
 }
 
 impl Caches {
@@ -61,10 +72,17 @@ impl Caches {
     }
 
     fn apply(&self, channel: &str, payload: &str) {
-        match (channel, FileId::parse(payload)) {
-            (FILES_CHANNEL, Ok(id)) => self.files.forget(Some(&[id])),
-            (TOKENS_CHANNEL, _) => self.tokens.forget_all(),
-            _ => self.forget_everything(),
+        match channel {
+            FILES_CHANNEL => match FileId::parse(payload) {
+                Ok(id) => self.files.forget(Some(&[id])),
+                Err(_) => self.files.forget(None),
+            },
+            TOKENS_CHANNEL => self.tokens.forget_all(),
+            ACCESS_CHANNEL => match revocations::heard(payload) {
+                Some(revocation) => self.permissions.forget(&revocation),
+                None => self.permissions.forget_everything(),
+            },
+            _ => {}
         }
     }
 }
@@ -77,9 +95,10 @@ async fn listen(options: &PgConnectOptions, caches: &Caches) -> Result<(), Cut> 
         .connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await.map_err(Cut::Driver)?;
     listener.eager_reconnect(false);
-    let channels = listener.listen_all([FILES_CHANNEL, TOKENS_CHANNEL]);
+    let channels = listener.listen_all([FILES_CHANNEL, TOKENS_CHANNEL, ACCESS_CHANNEL]);
     within(ANSWER_TIMEOUT, channels).await?;
     caches.forget_everything();
+    caches.permissions.hearing_begins();
     loop {
         match timeout(QUIET, listener.try_recv()).await {
             Ok(Ok(Some(change))) => caches.apply(change.channel(), change.payload()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom_application::ports::RepositoryError;
-use sqlx::{ConnectOptions, Connection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, migrate::Migrator};
 use tokio::time::timeout;
 
 use super::{
@@ -25,6 +25,8 @@ pub enum SchemaState {
     Current,
     /// So many migrations have not run.
     Pending(usize),
+    /// No migration has run, and a table `files` of another application is where ours would be.
+    Occupied,
 }
 
 /// A schema from a newer binary is fine: migrations only add until nothing uses what they replace.
@@ -46,12 +48,17 @@ impl Database {
         let migrator = migrations(&self.backend);
         let work = async {
             match &self.backend {
-                Backend::Postgres { migration, .. } => {
+                Backend::Postgres {
+                    migration, schema, ..
+                } => {
                     // sqlx takes an advisory lock of the database; a connection that ends gives it up.
                     let mut connection = timeout(CONNECT_TIMEOUT, migration.connect())
                         .await
                         .map_err(|_| Cut::TimedOut.into_repository(Stake::Nothing))?
                         .map_err(of_driver)?;
+                    if let Some(schema) = schema {
+                        make_schema(&mut connection, schema).await?;
+                    }
                     migrator
                         .run_direct(None, &mut connection, false)
                         .await
@@ -84,8 +91,13 @@ impl Database {
     /// The database cannot be reached.
     pub async fn schema_state(&self) -> Result<SchemaState, RepositoryError> {
         let mut session = self.reader().await?;
+        // In this order: whoever migrates meanwhile makes the table of migrations first.
+        let (files,): (i64,) = session.one(sql!(FILES_TABLE), args![]).await?;
         let (tables,): (i64,) = session.one(sql!(MIGRATIONS_TABLE), args![]).await?;
         let applied: Vec<(i64,)> = if tables == 0 {
+            if files > 0 {
+                return Ok(SchemaState::Occupied);
+            }
             Vec::new()
         } else {
             let applied = sql!("SELECT version FROM _sqlx_migrations WHERE success");
@@ -99,6 +111,25 @@ impl Database {
             0 => SchemaState::Current,
             some => SchemaState::Pending(some),
         })
+    }
+}
+
+/// Makes the schema unless it is there. Whoever may not make one may still use one.
+async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<(), RepositoryError> {
+    let is_there = async |connection: &mut PgConnection| {
+        let there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(schema);
+        there.fetch_one(connection).await.map_err(of_driver)
+    };
+    if is_there(connection).await? {
+        return Ok(());
+    }
+    let create = format!("CREATE SCHEMA \"{schema}\"");
+    let made = connection.execute(AssertSqlSafe(create)).await;
+    match made {
+        Ok(_) => Ok(()),
+        // Another process may have been faster.
+        Err(_) if is_there(connection).await? => Ok(()),
+        Err(error) => Err(of_driver(error)),
     }
 }
 

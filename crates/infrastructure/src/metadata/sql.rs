@@ -21,6 +21,8 @@ macro_rules! sql {
 ///
 /// - `NOW`: the database's clock in microseconds, as of the start of the statement so that an index can be asked with it
 /// - `FOR_UPDATE`, `SKIP_LOCKED`: row locks; a writer of SQLite is alone anyway
+/// - `FILES_TABLE`: how many tables are called `files` where ours would be
+/// - `IMPORTED`: files to be taken over, as `r`, from the JSON array of objects in `$1`; `TOKEN_HASH`: of one of them
 /// - `EACH`: a list, from the JSON array of texts in `$1`
 /// - `FILE`, `VERSION`: the columns of `FileRow` and of `VersionRow`; `TOKEN`: of `TokenRow`
 /// - `ANY_VERSION`: the select of `AnyVersionRow`
@@ -39,6 +41,22 @@ macro_rules! dialect {
     (sqlite MIGRATIONS_TABLE) => {
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
     };
+    (postgres FILES_TABLE) => { "SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('files')" };
+    (sqlite FILES_TABLE) => { "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'files'" };
+    (postgres IMPORTED) => {
+        "jsonb_to_recordset($1::jsonb) AS r (version_id text, file_id text, account_id text, user_id text, \
+         token text, filename text, store_id text, bucket text, key text, size bigint, content_type text, \
+         media_type text, media_family text, created_at bigint) "
+    };
+    (sqlite IMPORTED) => {
+        "(SELECT value ->> 'version_id' AS version_id, value ->> 'file_id' AS file_id, value ->> 'account_id' AS \
+         account_id, value ->> 'user_id' AS user_id, value ->> 'token' AS token, value ->> 'filename' AS filename, \
+         value ->> 'store_id' AS store_id, value ->> 'bucket' AS bucket, value ->> 'key' AS key, value ->> 'size' AS \
+         size, value ->> 'content_type' AS content_type, value ->> 'media_type' AS media_type, value ->> \
+         'media_family' AS media_family, value ->> 'created_at' AS created_at FROM json_each($1)) AS r "
+    };
+    (postgres TOKEN_HASH) => { "decode(r.token, 'hex')" };
+    (sqlite TOKEN_HASH) => { "unhex(r.token)" };
     ($_dialect:ident FILE) => {
         "files.file_id, files.account_id, files.user_id, files.owner_token_hash, files.filename, files.visibility, files.metadata, \
          files.current_version_id, files.last_number, files.current_since, files.revision, files.created_at, files.updated_at, files.deleted_at"

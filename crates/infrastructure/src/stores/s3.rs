@@ -6,6 +6,7 @@ mod client;
 mod failure;
 mod lenient;
 mod listing;
+mod presign;
 mod progress;
 mod reader;
 mod removal;
@@ -17,7 +18,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_application::ports::{
-    ListPage, ObjectMeta, ObjectStore, ObjectWriter, Payload, StoreError, WriteHints,
+    ListPage, ObjectMeta, ObjectStore, ObjectWriter, Payload, Presign, StoreError, WriteHints,
 };
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 
@@ -131,5 +132,9 @@ impl ObjectStore for S3Store {
 
     fn driver(&self) -> &'static str {
         "s3"
+    }
+
+    fn presign(&self) -> Option<&dyn Presign> {
+        Some(self.0.as_ref())
     }
 }

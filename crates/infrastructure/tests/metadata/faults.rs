@@ -78,7 +78,7 @@ async fn behind_proxy() -> (OwnDatabase, Proxy, Arc<Database>) {
     let url = format!("{credentials}@{}/{name}", proxy.address);
     let options = DatabaseOptions {
         pool_size: 4,
-        exclusive: false,
+        ..DatabaseOptions::default()
     };
     let database = Arc::new(Database::connect(&url, &options).unwrap());
     (own, proxy, database)

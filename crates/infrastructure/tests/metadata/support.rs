@@ -4,7 +4,7 @@ use std::{env, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_application::{
-    ports::{FileRepository, StoreRegistry, TokenRepository, VersionLedger},
+    ports::{FileImport, FileRepository, StoreRegistry, TokenRepository, VersionLedger},
     testkit::metadata::contract::Fixture,
 };
 use cloakroom_infrastructure::metadata::{Database, DatabaseOptions};
@@ -41,7 +41,7 @@ pub(crate) async fn postgres() -> OwnDatabase {
     let url = empty_postgres().await;
     let options = DatabaseOptions {
         pool_size: 8,
-        exclusive: false,
+        ..DatabaseOptions::default()
     };
     let database = Database::connect(&url, &options).unwrap();
     database.migrate().await.unwrap();
@@ -65,6 +65,15 @@ pub(crate) async fn sqlite() -> OwnDatabase {
 }
 
 impl OwnDatabase {
+    /// In PostgreSQL, without its tables.
+    pub(crate) fn at(url: &str, options: &DatabaseOptions) -> Self {
+        Self {
+            database: Arc::new(Database::connect(url, options).unwrap()),
+            url: url.to_owned(),
+            folder: None,
+        }
+    }
+
     /// Runs statements beside the adapter.
     pub(crate) async fn script(&self, sql: String) {
         if self.folder.is_some() {
@@ -90,6 +99,10 @@ impl Fixture for OwnDatabase {
     }
 
     fn tokens(&self) -> Arc<dyn TokenRepository> {
+        self.database.clone()
+    }
+
+    fn imports(&self) -> Arc<dyn FileImport> {
         self.database.clone()
     }
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloakroom_application::{
+    Permissions,
     cache::{CachedFiles, CachedTokens, FILES},
     ports::{FileChanges, FileRepository, NewToken, TokenRepository},
     testkit::metadata::contract::Fixture,
@@ -98,11 +99,13 @@ fn replica(url: &str) -> Replica {
     let database = Arc::new(database);
     let files = Arc::new(CachedFiles::new(database.clone(), FILES));
     let tokens = Arc::new(CachedTokens::new(database.clone()));
+    let permissions = Arc::new(Permissions::without_backend());
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(follow_changes(
         database,
         files.clone(),
         tokens.clone(),
+        permissions,
         async move {
             let _ = stopped.await;
         },
@@ -115,7 +118,7 @@ fn replica(url: &str) -> Replica {
     }
 }
 
-async fn seed_file(own: &OwnDatabase) -> FileId {
+pub(crate) async fn seed_file(own: &OwnDatabase) -> FileId {
     own.script(
         "INSERT INTO file_versions (version_id, file_id, account_id, number, store_id, bucket, key, size, \
          stored_size, content_type, state, created_at, touched_at) VALUES \

@@ -73,7 +73,6 @@ impl Refused {
     /// The answer as it goes over the wire.
     pub(super) fn spelled(self, settings: &Settings) -> Vec<u8> {
         let mut answer = ApiError::Refused(self.why).error_response();
-        // Of a head that cannot be read nothing is believed, its origin neither.
         front::decorate(answer.headers_mut(), settings, &HeaderMap::new(), self.id);
         let (answer, body) = answer.into_parts();
         let body = body.try_into_bytes().unwrap_or_default();

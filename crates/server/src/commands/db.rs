@@ -25,7 +25,7 @@ async fn migrate(config: &Config, output: Output) -> Result<(), Failure> {
     database::migrate(&database).await?;
     database.close().await;
     let ran = match before {
-        SchemaState::Current => 0,
+        SchemaState::Current | SchemaState::Occupied => 0,
         SchemaState::Pending(count) => count,
     };
     if output.json {

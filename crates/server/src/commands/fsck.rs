@@ -144,6 +144,7 @@ fn as_text(finding: &Finding, repaired: bool) -> String {
     match finding {
         Finding::MissingObject(at)
         | Finding::OrphanObject(at)
+        | Finding::ForeignObject(at)
         | Finding::WrongSize(at)
         | Finding::WrongHash(at)
         | Finding::OrphanRow(at) => format!(
@@ -163,6 +164,7 @@ fn as_json(finding: &Finding, repaired: bool) -> serde_json::Value {
     match finding {
         Finding::MissingObject(at)
         | Finding::OrphanObject(at)
+        | Finding::ForeignObject(at)
         | Finding::WrongSize(at)
         | Finding::WrongHash(at)
         | Finding::OrphanRow(at) => json!({

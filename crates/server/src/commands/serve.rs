@@ -102,11 +102,15 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.database.clone(),
         service.files.clone(),
         service.tokens.clone(),
+        service.app.permissions.clone(),
         stopped(stop.clone()),
     ));
     if let Some(keys) = service.jwt_keys.clone() {
         let stop = stopped(stop.clone());
         tasks.spawn(async move { keys.keep_fresh(stop).await });
+    }
+    if let Some(redis) = &service.redis {
+        tasks.spawn(redis.keep_up(stop.clone()));
     }
     tasks
 }
@@ -130,7 +134,8 @@ fn settings(config: &Config, service: &Service, public_url: String) -> Settings 
         transport_security: http.hsts.map(max_age),
         pages: browsers::pages(config),
         origins,
-        trusted_proxies: config.rates.trusted_proxies.clone().unwrap_or_default(),
+        trusted_proxies: config.proxy.trusted.clone().unwrap_or_default(),
+        offload: config.proxy.offload,
         max_requests: config.limits.max_requests,
     }
 }

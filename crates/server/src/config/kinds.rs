@@ -8,12 +8,15 @@ mod tests;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
-use cloakroom_domain::Bucket;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::permission::PermissionProtocol;
+use cloakroom_presentation::Offload;
 use ipnet::IpNet;
 
 use self::readers::{
-    MIB, buffer, duration, is_bucket_name, is_default_secret, is_placeholder_key, is_redis_address,
-    mount, network, number, page_path, rate, size, web_address, without_password, without_userinfo,
+    MIB, actions, buffer, duration, endpoint, is_bucket_name, is_default_secret,
+    is_placeholder_key, is_redis_address, mount, network, number, page_path, rate, size,
+    web_address, without_password, without_userinfo,
 };
 pub(crate) use self::{
     jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
@@ -96,9 +99,16 @@ pub(crate) const WEB_ADDRESS: Kind<String> = Kind::new(
 )
 .masked(Masking::Userinfo);
 
+pub(crate) const ENDPOINT: Kind<String> = Kind::new(
+    "URL",
+    "an http:// or https:// address without user, query and fragment, such as http://backend:8000/check-permission",
+    endpoint,
+)
+.masked(Masking::Userinfo);
+
 pub(crate) const MOUNT: Kind<String> = Kind::new(
     "path",
-    "`/` or a path of plain segments such as /files, and none of /health, /docs, /openapi.json",
+    "`/` or a path of plain segments such as /files, and none of /health, /access, /docs, /openapi.json",
     mount,
 );
 
@@ -119,6 +129,16 @@ pub(crate) const DATABASE: Kind<Secret> = Kind::new(
     },
 )
 .masked(Masking::Password);
+
+pub(crate) const SCHEMA: Kind<String> = Kind::new(
+    "text",
+    "1 to 63 of a-z, 0-9 and `_`, not a digit first, nor pg_",
+    |text| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let begins = text.starts_with(|c: char| !c.is_ascii_digit()) && !text.starts_with("pg_");
+        (text.len() <= 63 && begins && text.bytes().all(plain)).then(|| text.to_owned())
+    },
+);
 
 /// Where new bodies go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,8 +233,8 @@ pub(crate) const KEY_PREFIX: Kind<String> = Kind::new(
     },
 );
 
-pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 10000000", |text| {
-    number(text, 1, 10_000_000)
+pub(crate) const ROUNDS: Kind<u32> = Kind::new("number", "a number from 1 to 1000000", |text| {
+    number(text, 1, 1_000_000)
 });
 
 pub(crate) const CACHE_TTL: Kind<Duration> = Kind::new(
@@ -268,6 +288,25 @@ pub(crate) const RATE: Kind<RatePolicy> = Kind::new(
     "a number from 1 to 100000, a slash, and a duration from 1s to 24h, such as 60/60s",
     rate,
 );
+pub(crate) const ACTIONS: Kind<Vec<Action>> = Kind::new(
+    "list",
+    "some of read, write, delete and share, with commas, such as read,write",
+    actions,
+);
+
+pub(crate) const PERMISSION_PROTOCOL: Kind<PermissionProtocol> =
+    Kind::new("`form` or `batch`", "form or batch", |text| match text {
+        "form" => Some(PermissionProtocol::Form),
+        "batch" => Some(PermissionProtocol::Batch),
+        _ => None,
+    });
+
+pub(crate) const OFFLOAD: Kind<Offload> =
+    Kind::new("`off` or `x-accel`", "off or x-accel", |text| match text {
+        "off" => Some(Offload::Off),
+        "x-accel" => Some(Offload::XAccel),
+        _ => None,
+    });
 
 pub(crate) const LOG_FILTER: Kind<String> = Kind::new(
     "level or filter",
@@ -325,6 +364,15 @@ pub(crate) const INTERVAL: Kind<Duration> = Kind::new(
     },
 );
 
+pub(crate) const PATIENCE: Kind<Duration> = Kind::new(
+    "duration",
+    "a duration from 100ms to 60s, such as 3s",
+    |text| {
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
+        duration(text).filter(|duration| (least..=most).contains(duration))
+    },
+);
+
 pub(crate) const DURATION_OR_OFF: Kind<Option<Duration>> = Kind::new(
     "duration or `off`",
     "off, or a duration of at most ten years, such as 8760h",
@@ -367,6 +415,10 @@ pub(crate) const REQUESTS: Kind<usize> =
     Kind::new("number", "a number from 1 to 1000000", |text| {
         number(text, 1, 1_000_000)
     });
+
+pub(crate) const QUESTIONS: Kind<usize> = Kind::new("number", "a number from 1 to 10000", |text| {
+    number(text, 1, 10_000)
+});
 
 pub(crate) const ENTRIES: Kind<u64> = Kind::new("number", "a number from 0 to 10000000", |text| {
     number(text, 0, 10_000_000)

@@ -4,8 +4,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
-use cloakroom_domain::Bucket;
-use cloakroom_infrastructure::jwt::Algorithm;
+use cloakroom_domain::{Action, Bucket};
+use cloakroom_infrastructure::{jwt::Algorithm, permission::PermissionProtocol};
+use cloakroom_presentation::Offload;
 use ipnet::IpNet;
 
 use super::{
@@ -49,6 +50,10 @@ settings! {
         /// PostgreSQL (13 or later), or a SQLite file for a single `cloakroom serve`.
         url: Option<Secret> = "CLOAKROOM_DATABASE_URL", DATABASE,
             unset "`sqlite://`, the data folder, and `/cloakroom.db`", example "postgres://cloakroom:password@db/cloakroom";
+        /// The schema of PostgreSQL that the tables are in, made if it is not there: for a database that holds another
+        /// application's tables, too.
+        schema: Option<String> = "CLOAKROOM_DATABASE_SCHEMA", SCHEMA,
+            unset "the first of the user's search path, as a rule `public`", example "cloakroom";
         /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
         connections: u32 = "CLOAKROOM_DATABASE_CONNECTIONS", CONNECTIONS,
             default "16", example "32";
@@ -56,6 +61,13 @@ settings! {
         /// PostgreSQL, and nothing is kept for longer than 5 s.
         file_cache: u64 = "CLOAKROOM_FILE_CACHE", ENTRIES,
             default "10000", example "100000";
+    }
+
+    /// Another service's files, taken over.
+    import: Import, "Import" {
+        /// The database with the FastAPI service's table `files`, for `cloakroom import pneumatic`. It is only read.
+        database_url: Option<Secret> = "CLOAKROOM_IMPORT_DATABASE_URL", DATABASE,
+            unset "the service's own database", example "postgres://pneumatic:password@file-postgres/pneumatic";
     }
 
     /// Where bytes are.
@@ -181,10 +193,44 @@ settings! {
         /// they were accepted a while ago.
         auth_failure: RatePolicy = "CLOAKROOM_RATE_LIMIT_AUTH_FAILURE", RATE,
             default "20/60s", example "5/10m";
+    }
+
+    /// The application that is asked where the rules of the service do not decide.
+    permission: Permission, "Permissions" {
+        /// Where the application answers who may do what. It is asked with the caller's own credential, and about no
+        /// caller with a token of this service.
+        url: Option<String> = "CLOAKROOM_PERMISSION_URL", ENDPOINT,
+            unset "nobody is asked: private files are for their owners", example "http://backend:8000/attachments/check-permission";
+        /// What it answers for, of `read`, `write`, `delete` and `share`; everything else is no, unasked. Backends of
+        /// the service before this one answer for reading, whatever `action` says.
+        actions: Vec<Action> = "CLOAKROOM_PERMISSION_ACTIONS", ACTIONS,
+            default "read", example "read,write,delete";
+        /// `form`: one question a request, answered by the status. `batch`: JSON with up to 100 questions of the same
+        /// credential.
+        protocol: PermissionProtocol = "CLOAKROOM_PERMISSION_PROTOCOL", PERMISSION_PROTOCOL,
+            default "form", example "batch";
+        /// The longest that a caller waits for an answer, its turn included; then 504 EXT_004.
+        timeout: Duration = "CLOAKROOM_PERMISSION_TIMEOUT", PATIENCE,
+            default "3s", example "1500ms";
+        /// Questions at a time; others wait for their turn.
+        concurrency: usize = "CLOAKROOM_PERMISSION_CONCURRENCY", QUESTIONS,
+            default "64", example "16";
+        /// So many answers are kept in memory, about 300 bytes each.
+        cache: u64 = "CLOAKROOM_PERMISSION_CACHE", ENTRIES,
+            default "50000", example "200000";
+    }
+
+    /// The proxy in front.
+    proxy: Proxy, "Proxy" {
         /// Addresses and networks of the proxies in front, which are believed where a request came from: by
         /// `X-Real-IP`, which they must set themselves, else by `X-Forwarded-For`.
-        trusted_proxies: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
+        trusted: Option<Vec<IpNet>> = "CLOAKROOM_TRUSTED_PROXIES", NETWORKS,
             unset "nobody is believed", example "127.0.0.1,10.0.0.0/8,fd00::/8";
+        /// `x-accel`: a trusted nginx that includes `nginx/offload.conf` sends the bodies of downloads above 64 KiB by
+        /// itself, from the folder of the `fs` store or from S3. The service decides and says so in headers, which
+        /// `CLOAKROOM_TRUSTED_PROXIES` are told and nobody else.
+        offload: Offload = "CLOAKROOM_OFFLOAD", OFFLOAD,
+            default "off", example "x-accel";
     }
 
     /// Bounds.

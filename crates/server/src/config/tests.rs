@@ -235,6 +235,16 @@ fn redis_needs_the_secret_key_of_the_backend() {
 }
 
 #[test]
+fn bytes_are_left_only_to_proxies_that_are_named() {
+    let offload = ("CLOAKROOM_OFFLOAD", "x-accel");
+    assert!(refusal(&[offload], "").contains("CLOAKROOM_TRUSTED_PROXIES"));
+    let trusted = ("CLOAKROOM_TRUSTED_PROXIES", "127.0.0.1, fd00::/8");
+    assert!(load(&[offload, trusted], "").is_ok());
+    let wrong = ("CLOAKROOM_TRUSTED_PROXIES", "nginx");
+    assert!(refusal(&[wrong], "").contains("such as 127.0.0.1"));
+}
+
+#[test]
 fn every_default_and_example_is_of_its_kind() {
     for setting in table::all() {
         if let Absent::Default(text) = setting.absent {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    aliases::{Given, OldEnvironment},
     declare::{Absent, PREFIX, Setting, key_of},
     kinds::Kind,
     names::nearest,
@@ -26,6 +27,8 @@ pub(crate) enum Origin {
     Environment(String),
     /// This key of that file.
     File(String, PathBuf),
+    /// These variables of the FastAPI service's environment.
+    Aliases(Vec<&'static str>),
     /// Nowhere.
     Default,
 }
@@ -35,6 +38,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Environment(name) => write!(f, "environment ({name})"),
             Self::File(key, path) => write!(f, "{} ({key})", path.display()),
+            Self::Aliases(names) => write!(f, "environment ({})", names.join(", ")),
             Self::Default => f.write_str("default"),
         }
     }
@@ -52,10 +56,22 @@ impl Value {
     pub(crate) fn shown(&self, setting: &Setting) -> Option<String> {
         self.text.as_deref().map(|text| setting.masking.show(text))
     }
+
+    /// The old variables that it came from; `None` where it came from elsewhere.
+    pub(super) fn aliases(&self) -> Option<&[&'static str]> {
+        match &self.origin {
+            Origin::Aliases(names) => Some(names),
+            _ => None,
+        }
+    }
 }
 
 /// The text that holds for every setting.
-pub(crate) struct Values(BTreeMap<&'static str, Value>);
+pub(crate) struct Values {
+    values: BTreeMap<&'static str, Value>,
+    /// Whether the old environment allowed every origin, which we do not.
+    left_out_any_origin: bool,
+}
 
 impl Values {
     /// Gathers the environment and the file, and checks every name and value.
@@ -67,20 +83,31 @@ impl Values {
         file: Option<&Path>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let environment = from_environment(environment, &mut problems);
-        let file = file.map(|path| (path, from_file(path, &mut problems)));
+        let environment: Vec<(OsString, OsString)> = environment.collect();
+        let old = OldEnvironment::recognise(&environment, &mut problems);
+        let layers = Layers {
+            environment: from_environment(environment, &mut problems),
+            file: file.map(|path| (path, from_file(path, &mut problems))),
+            old,
+        };
         let mut values = BTreeMap::new();
         for setting in table::all() {
-            let found = find(setting, &environment, file.as_ref());
+            let found = layers.find(setting);
             match found.and_then(|value| checked(setting, value)) {
                 Ok(value) => {
                     values.insert(setting.name, value);
                 }
+                // A wrong alias is in the way of every setting that is made of it.
+                Err(problem) if problems.contains(&problem) => {}
                 Err(problem) => problems.push(problem),
             }
         }
         if problems.is_empty() {
-            Ok(Self(values))
+            let left_out_any_origin = layers.left_out_any_origin();
+            Ok(Self {
+                values,
+                left_out_any_origin,
+            })
         } else {
             Err(problems)
         }
@@ -88,7 +115,12 @@ impl Values {
 
     /// What holds for a setting.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.values.get(name)
+    }
+
+    /// Whether the old environment allowed every origin, which counts for nothing.
+    pub(super) const fn left_out_any_origin(&self) -> bool {
+        self.left_out_any_origin
     }
 
     /// Reads a setting that has a default.
@@ -115,7 +147,8 @@ impl Values {
     }
 }
 
-fn wrong(what: &str, shown: &str, expected: &str) -> Problem {
+/// One line for a value that is not what was expected.
+pub(super) fn wrong(what: &str, shown: &str, expected: &str) -> Problem {
     let mut shown: String = shown.chars().take(200).collect();
     if shown.is_empty() {
         shown.push_str("nothing");
@@ -126,10 +159,7 @@ fn wrong(what: &str, shown: &str, expected: &str) -> Problem {
 type Texts = BTreeMap<String, String>;
 
 /// The variables with our prefix. An empty one counts as not set, as compose files write it.
-fn from_environment(
-    environment: impl Iterator<Item = (OsString, OsString)>,
-    problems: &mut Vec<Problem>,
-) -> Texts {
+fn from_environment(environment: Vec<(OsString, OsString)>, problems: &mut Vec<Problem>) -> Texts {
     let mut texts = Texts::new();
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
@@ -205,32 +235,64 @@ fn is_known(name: &str) -> bool {
     table::all().any(|s| s.name == name || s.file_name().is_some_and(|file| file == name))
 }
 
-/// What holds for a setting, with a secret read from its own file.
-fn find(
-    setting: &Setting,
-    environment: &Texts,
-    file: Option<&(&Path, Texts)>,
-) -> Result<Value, Problem> {
-    if let Some(value) = of_layer(setting, environment, |name| {
-        Origin::Environment(name.to_owned())
-    })? {
-        return Ok(value);
+/// Where values are looked for, in this order.
+struct Layers<'a> {
+    environment: Texts,
+    file: Option<(&'a Path, Texts)>,
+    old: Option<OldEnvironment>,
+}
+
+impl Layers<'_> {
+    /// What holds for a setting, with a secret read from its own file.
+    fn find(&self, setting: &Setting) -> Result<Value, Problem> {
+        if let Some(value) = of_layer(setting, &self.environment, |name| {
+            Origin::Environment(name.to_owned())
+        })? {
+            return Ok(value);
+        }
+        if let Some((path, texts)) = &self.file
+            && let Some(value) = of_layer(setting, texts, |name| {
+                Origin::File(key_of(name), path.to_path_buf())
+            })?
+        {
+            return Ok(value);
+        }
+        let is_set = |name: &str| self.is_set(name);
+        if let Some(old) = &self.old
+            && let Some(Given { text, from }) = old.given(setting.name, is_set)?
+        {
+            return Ok(Value {
+                text: Some(text),
+                origin: Origin::Aliases(from),
+            });
+        }
+        let text = match setting.absent {
+            Absent::Default(text) => Some(text.to_owned()),
+            Absent::Unset(_) => None,
+        };
+        Ok(Value {
+            text,
+            origin: Origin::Default,
+        })
     }
-    if let Some((path, texts)) = file
-        && let Some(value) = of_layer(setting, texts, |name| {
-            Origin::File(key_of(name), path.to_path_buf())
-        })?
-    {
-        return Ok(value);
+
+    /// Whether a setting has a value of its own, or names a file with one.
+    fn is_set(&self, name: &str) -> bool {
+        let by_file = format!("{name}_FILE");
+        let file = self.file.as_ref().map(|(_, texts)| texts);
+        [Some(&self.environment), file]
+            .into_iter()
+            .flatten()
+            .any(|texts| texts.contains_key(name) || texts.contains_key(&by_file))
     }
-    let text = match setting.absent {
-        Absent::Default(text) => Some(text.to_owned()),
-        Absent::Unset(_) => None,
-    };
-    Ok(Value {
-        text,
-        origin: Origin::Default,
-    })
+
+    fn left_out_any_origin(&self) -> bool {
+        !self.is_set("CLOAKROOM_ALLOWED_ORIGINS")
+            && self
+                .old
+                .as_ref()
+                .is_some_and(OldEnvironment::allows_any_origin)
+    }
 }
 
 fn of_layer(
@@ -289,6 +351,10 @@ fn checked(setting: &Setting, value: Value) -> Result<Value, Problem> {
     }
     let what = match &value.origin {
         Origin::Environment(name) if name == setting.name => name.clone(),
+        // The operator of an old deployment knows the old name.
+        Origin::Aliases(names) if names.len() == 1 => {
+            format!("{}, read as {},", names[0], setting.name)
+        }
         origin => format!("{}, from {origin},", setting.name),
     };
     Err(wrong(&what, &setting.masking.show(text), setting.expected))

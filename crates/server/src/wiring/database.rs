@@ -18,6 +18,7 @@ pub(crate) async fn open(config: &Config, serve: bool) -> Result<Database, Failu
         .ping()
         .await
         .map_err(|error| Failure::because(UNREACHABLE, &error))?;
+    state(&database).await?;
     migrate(&database).await?;
     Ok(database)
 }
@@ -30,7 +31,7 @@ pub(crate) async fn open_as_it_is(config: &Config) -> Result<Database, Failure> 
     let database = connect(config, false)?;
     match state(&database).await? {
         SchemaState::Current => Ok(database),
-        SchemaState::Pending(_) => Err(Failure::new(
+        SchemaState::Pending(_) | SchemaState::Occupied => Err(Failure::new(
             "the database's schema is not up to date; run `cloakroom db migrate`, or start the service once",
         )),
     }
@@ -47,6 +48,7 @@ pub(crate) fn connect(config: &Config, serve: bool) -> Result<Database, Failure>
     let options = DatabaseOptions {
         pool_size: config.database.connections,
         exclusive: serve,
+        schema: config.database.schema.clone(),
     };
     Database::connect(config.database_url().reveal(), &options)
         .map_err(|error| Failure::because(UNREACHABLE, &error))
@@ -55,12 +57,19 @@ pub(crate) fn connect(config: &Config, serve: bool) -> Result<Database, Failure>
 /// How the schema stands.
 ///
 /// # Errors
-/// The database cannot be reached.
+/// The database cannot be reached, or another application's table is where ours would be.
 pub(crate) async fn state(database: &Database) -> Result<SchemaState, Failure> {
-    database
+    let state = database
         .schema_state()
         .await
-        .map_err(|error| Failure::because(UNREACHABLE, &error))
+        .map_err(|error| Failure::because(UNREACHABLE, &error))?;
+    match state {
+        SchemaState::Occupied => Err(Failure::new(
+            "the database (CLOAKROOM_DATABASE_URL) holds a table `files` of another application; give this service a \
+             database of its own, or a schema with CLOAKROOM_DATABASE_SCHEMA=cloakroom",
+        )),
+        state => Ok(state),
+    }
 }
 
 /// Brings the schema up to date.

@@ -67,6 +67,17 @@ pub(crate) async fn as_registered(
     Opener::new(config).open(&records).await
 }
 
+/// The configured S3 store, opened, as it would be entered into an empty registry.
+///
+/// # Errors
+/// It is not configured.
+pub(crate) fn configured_s3(
+    config: &Config,
+) -> Result<(StoreRecord, Arc<dyn ObjectStore>), Failure> {
+    let opener = Opener::new(config);
+    Ok((opener.s3_record()?, Arc::new(opener.open_s3()?)))
+}
+
 fn unreadable(error: &RepositoryError) -> Failure {
     Failure::because("the registry of stores", error)
 }

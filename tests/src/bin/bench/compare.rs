@@ -59,7 +59,7 @@ pub(crate) struct Work {
     pub(crate) against: &'static str,
     /// What is counted.
     pub(crate) unit: Unit,
-    /// The ratio aimed at.
+    /// The ratio aimed at; 0 for none.
     pub(crate) goal: f64,
 }
 

@@ -1,6 +1,6 @@
 //! The benchmark: the service against what one would otherwise have, in one run on one machine. Run by `make bench`.
 //!
-//! `bench [reads] [uploads] [remote]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
+//! `bench [reads] [proxied] [uploads] [remote]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
 //! `BENCH_ROUNDS` (5) rounds, in each of which both sides run for `BENCH_SECONDS` (5), in turns.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
@@ -9,6 +9,7 @@ mod compare;
 mod load;
 mod machine;
 mod nginx;
+mod proxied;
 mod reads;
 mod remote;
 mod report;
@@ -18,7 +19,7 @@ use std::{env, path::Path, thread::available_parallelism};
 
 use self::compare::{Options, Row};
 
-const PARTS: [&str; 3] = ["reads", "uploads", "remote"];
+const PARTS: [&str; 4] = ["reads", "proxied", "uploads", "remote"];
 
 #[tokio::main]
 async fn main() {
@@ -39,6 +40,9 @@ async fn main() {
     let mut rows: Vec<Row> = Vec::new();
     if wants("reads") {
         rows.extend(reads::measure(&options).await);
+    }
+    if wants("proxied") {
+        rows.extend(proxied::measure(&options).await);
     }
     if wants("uploads") {
         rows.extend(uploads::measure(&options).await);

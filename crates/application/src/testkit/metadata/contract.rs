@@ -4,6 +4,7 @@
 //! [`Fixture`] over an empty database.
 
 pub mod files;
+pub mod import;
 pub mod keys;
 pub mod ledger;
 pub mod lists;
@@ -19,8 +20,8 @@ use cloakroom_domain::{
 };
 
 use crate::ports::{
-    Begun, Commit, CommitError, CommitTarget, FileRepository, IdempotencyClaim, NewVersion,
-    RepositoryError, StoreRecord, StoreRegistry, TokenRepository, VersionLedger,
+    Begun, Commit, CommitError, CommitTarget, FileImport, FileRepository, IdempotencyClaim,
+    NewVersion, RepositoryError, StoreRecord, StoreRegistry, TokenRepository, VersionLedger,
 };
 
 /// An adapter over a database of its own.
@@ -32,6 +33,8 @@ pub trait Fixture: Send + Sync {
     fn ledger(&self) -> Arc<dyn VersionLedger>;
     /// The tokens port.
     fn tokens(&self) -> Arc<dyn TokenRepository>;
+    /// The import port.
+    fn imports(&self) -> Arc<dyn FileImport>;
     /// The registry port.
     fn stores(&self) -> Arc<dyn StoreRegistry>;
     /// Lets time pass for every lease, age and due time in the database.
@@ -96,6 +99,12 @@ macro_rules! metadata_contract {
             keys::a_key_whose_row_expired_is_free
             keys::an_answer_is_kept_for_a_day
             keys::a_key_in_use_does_not_expire
+            import::a_file_that_was_taken_over_reads_back_as_it_was
+            import::taking_over_again_changes_nothing
+            import::what_has_its_id_or_address_taken_is_left_out
+            import::of_many_at_once_each_file_is_entered_once
+            import::a_purge_removes_what_was_taken_over
+            import::it_is_told_whose_the_known_ids_are
             registry::the_first_store_is_seeded_once
             registry::of_many_seeds_at_once_one_is_entered
             registry::the_database_answers

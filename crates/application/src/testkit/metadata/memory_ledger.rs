@@ -8,8 +8,8 @@ use cloakroom_domain::{Bucket, Location, StoreId, Timestamp, TokenHash, TokenId,
 use super::memory::{KeyRow, MemoryDatabase, State, VersionRow, micros};
 use crate::ports::{
     Begun, CLAIM_LEASE, Doomed, IdempotencyClaim, KEY_LIFETIME, LedgerRow, NewToken, NewVersion,
-    RepositoryError, RowState, ServiceToken, StoreRecord, StoreRegistry, TokenRepository,
-    VersionLedger,
+    RepositoryError, Revocation, RevocationFeed, RowState, ServiceToken, StoreRecord,
+    StoreRegistry, TokenRepository, VersionLedger,
 };
 
 const ABANDONED: i64 = 10 * 60 * 1_000_000;
@@ -246,6 +246,14 @@ impl StoreRegistry for MemoryDatabase {
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {
+        Ok(())
+    }
+}
+
+/// There is nobody else to tell.
+#[async_trait]
+impl RevocationFeed for MemoryDatabase {
+    async fn announce(&self, _: &Revocation) -> Result<(), RepositoryError> {
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
+use cloakroom_domain::Action;
 use ipnet::IpNet;
 use reqwest::Url;
 
@@ -60,7 +61,13 @@ pub(super) fn number<N: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Opti
     N::try_from(amount).ok().filter(|_| fits)
 }
 
+/// The address of a whole site: a slash at its end is nothing.
 pub(super) fn web_address(text: &str) -> Option<String> {
+    endpoint(text).map(|url| url.trim_end_matches('/').to_owned())
+}
+
+/// The address of one resource, as it is.
+pub(super) fn endpoint(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let bare = matches!(url.scheme(), "http" | "https")
         && url.has_host()
@@ -68,7 +75,20 @@ pub(super) fn web_address(text: &str) -> Option<String> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    bare.then(|| url.as_str().trim_end_matches('/').to_owned())
+    bare.then(|| url.into())
+}
+
+/// Names with commas between them, each once.
+pub(super) fn actions(text: &str) -> Option<Vec<Action>> {
+    let mut actions = Vec::new();
+    for name in text.split(',') {
+        let action = Action::parse(name.trim())?;
+        if actions.contains(&action) {
+            return None;
+        }
+        actions.push(action);
+    }
+    Some(actions)
 }
 
 /// An origin as browsers write it.
@@ -78,13 +98,6 @@ pub(crate) fn origin(text: &str) -> Option<String> {
     // Nothing stands for several: with credentials that would be everybody.
     let one = url.path() == "/" && !url.host_str()?.contains('*');
     one.then(|| url.origin().ascii_serialization())
-}
-
-pub(super) fn network(text: &str) -> Option<IpNet> {
-    match text.parse::<IpAddr>() {
-        Ok(address) => Some(address.to_canonical().into()),
-        Err(_) => text.parse().ok(),
-    }
 }
 
 /// One slash at its start: with two, what follows would be a host.
@@ -105,6 +118,13 @@ pub(super) fn rate(text: &str) -> Option<RatePolicy> {
     })
 }
 
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse().ok(),
+    }
+}
+
 /// `/`, or the path without a slash at its end. Fixed routes of the service cannot lie below it.
 pub(super) fn mount(text: &str) -> Option<String> {
     let path = text.strip_prefix('/')?;
@@ -116,7 +136,7 @@ pub(super) fn mount(text: &str) -> Option<String> {
         let known = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
         !segment.is_empty() && segment.bytes().all(known) && segment != "." && segment != ".."
     };
-    let taken = ["health", "docs", "openapi.json"];
+    let taken = ["health", "access", "docs", "openapi.json"];
     let first = path.split('/').next().unwrap_or_default();
     (path.split('/').all(is_plain) && !taken.contains(&first)).then(|| format!("/{path}"))
 }
