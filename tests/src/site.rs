@@ -79,7 +79,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// With that backend of Django's cache, and more settings of the service.
+    /// With that backend of Django's cache, and more settings of the service; `{django}` in one is the application's
+    /// own address.
     ///
     /// # Panics
     /// A part of it does not start.
@@ -108,7 +109,9 @@ impl Site {
             .env("CLOAKROOM_TRUSTED_PROXIES", "127.0.0.1")
             .env("CLOAKROOM_RATE_LIMIT", "off");
         let settings = settings.iter();
-        let builder = settings.fold(builder, |b, (name, value)| b.env(*name, *value));
+        let builder = settings.fold(builder, |builder, (name, value)| {
+            builder.env(*name, value.replace("{django}", &django.base()))
+        });
         let replicas = builder.start_replicas(2).await;
         let nginx = Nginx::before(replicas.iter().map(Service::address));
         Self {

@@ -151,32 +151,35 @@ impl Config {
                     .to_owned(),
             );
         }
-        if store.driver == Driver::S3 {
-            let missing: Vec<&str> = [
-                (
-                    "CLOAKROOM_S3_ACCESS_KEY_ID",
-                    store.s3_access_key_id.is_none(),
-                ),
-                (
-                    "CLOAKROOM_S3_SECRET_ACCESS_KEY",
-                    store.s3_secret_access_key.is_none(),
-                ),
-                (
-                    "CLOAKROOM_S3_BUCKET or CLOAKROOM_S3_BUCKET_PREFIX",
-                    self.s3_buckets().is_none(),
-                ),
-            ]
-            .into_iter()
-            .filter_map(|(name, missing)| missing.then_some(name))
-            .collect();
-            if !missing.is_empty() {
-                let missing = missing.join(", and ");
-                say(format!(
-                    "CLOAKROOM_STORE is \"s3\"; expected {missing} to be set as well"
-                ));
-            }
+        if let Some(missing) = self.missing_for_s3() {
+            say(format!(
+                "CLOAKROOM_STORE is \"s3\"; expected {missing} to be set as well"
+            ));
         }
         problems
+    }
+
+    /// The settings without which the configured S3 store cannot be opened.
+    fn missing_for_s3(&self) -> Option<String> {
+        let store = &self.store;
+        let missing: Vec<&str> = [
+            (
+                "CLOAKROOM_S3_ACCESS_KEY_ID",
+                store.s3_access_key_id.is_none(),
+            ),
+            (
+                "CLOAKROOM_S3_SECRET_ACCESS_KEY",
+                store.s3_secret_access_key.is_none(),
+            ),
+            (
+                "CLOAKROOM_S3_BUCKET or CLOAKROOM_S3_BUCKET_PREFIX",
+                self.s3_buckets().is_none(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, missing)| missing.then_some(name))
+        .collect();
+        (store.driver == Driver::S3 && !missing.is_empty()).then(|| missing.join(", and "))
     }
 }
 

@@ -73,6 +73,10 @@ FILES_COOKIE_DOMAIN = os.environ.get("FILES_COOKIE_DOMAIN") or None
 # With HTTPS, as outside of tests, cookies never travel without.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = os.environ.get("HTTPS") == "on"
 
+# With Django's default, `same-origin`, a browser says of a plain form that it comes from `null`, and Cloakroom takes no
+# cookie from nowhere.
+SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -120,8 +120,8 @@ async fn status(
 }
 
 /// What everybody may, by header and by cookie.
-async fn everybody_may_what_the_rules_say(cache: &str) {
-    let site = Site::start(cache, &[]).await;
+async fn everybody_may_what_the_rules_say(cache: &str, settings: &[(&str, &str)]) {
+    let site = Site::start(cache, settings).await;
     let cast = Cast::of(&site).await;
     let forbidden = (403, json!("FILE_002"));
     for carrier in [Header, Cookie] {
@@ -167,12 +167,19 @@ async fn everybody_may_what_the_rules_say(cache: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_may_what_the_applications_rules_say_by_header_and_by_cookie() {
-    everybody_may_what_the_rules_say(DJANGO_REDIS).await;
+    everybody_may_what_the_rules_say(DJANGO_REDIS, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_rules_hold_over_djangos_own_redis_cache() {
-    everybody_may_what_the_rules_say(DJANGO_OWN).await;
+async fn the_same_rules_hold_over_djangos_own_redis_cache_and_asked_in_batches() {
+    let batches = [
+        ("CLOAKROOM_PERMISSION_PROTOCOL", "batch"),
+        (
+            "CLOAKROOM_PERMISSION_URL",
+            "{django}/attachments/check-permissions",
+        ),
+    ];
+    everybody_may_what_the_rules_say(DJANGO_OWN, &batches).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

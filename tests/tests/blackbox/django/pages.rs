@@ -64,8 +64,7 @@ const UPLOADS: &str = "
   await page.waitForFunction(() => document.querySelector('#uploaded img')?.complete);
   const shown = await page.evaluate(() => ({
     width: document.querySelector('#uploaded img').naturalWidth, progress: window.progress }));
-  await line.send('Network.emulateNetworkConditions',
-    { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await line.detach();
   await page.reload();
   const listed = await page.locator('li a').count();
 

@@ -64,6 +64,22 @@ async fn asked(redis: &Redis) -> (u64, u64) {
     (hits + misses, commands)
 }
 
+/// The moment when there are fewer keys than now, to a millisecond.
+async fn fewer_keys(redis: &Redis) -> impl Future<Output = Instant> + use<> {
+    let mut connection = redis.connection().await;
+    let mut keys = async move || -> u64 {
+        let count = redis::cmd("DBSIZE").query_async(&mut connection).await;
+        count.unwrap()
+    };
+    let before = keys().await;
+    async move {
+        while keys().await >= before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Instant::now()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_out_ends_downloads_within_a_tenth_of_a_second_and_before_it_redis_is_asked_nothing()
 {
@@ -86,7 +102,7 @@ async fn a_sign_out_ends_downloads_within_a_tenth_of_a_second_and_before_it_redi
     println!(
         "{successes} downloads, {lookups} lookups and {commands} commands of any kind at Redis"
     );
-    assert!(successes > 100, "{successes}");
+    assert!(successes >= 20, "{successes}");
     assert_eq!(lookups, 0, "a hot caller is known without asking");
     assert!(
         commands < 50,
@@ -94,21 +110,20 @@ async fn a_sign_out_ends_downloads_within_a_tenth_of_a_second_and_before_it_redi
     );
     assert_eq!(hammer.refusals(), 0);
 
-    let begun = Instant::now();
+    let gone = tokio::spawn(fewer_keys(&site.redis).await);
     site.django.sign_out(&olga).await;
-    let signed_out = Instant::now();
+    let gone = gone.await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     hammer.stop.store(true, Ordering::Relaxed);
     for caller in callers {
         caller.await.unwrap();
     }
     let last = hammer.last_success.lock().unwrap().unwrap();
+    let late = last.saturating_duration_since(gone);
     println!(
-        "the last success was {:?} after Django had answered the sign-out, which took it {:?}; {} refusals since",
-        last.saturating_duration_since(signed_out),
-        signed_out - begun,
+        "the last success was {late:?} after the token had left Redis; {} refusals since",
         hammer.refusals()
     );
-    assert!(last.saturating_duration_since(signed_out) <= SOON);
+    assert!(late <= SOON, "{late:?}");
     assert!(hammer.refusals() > 0);
 }

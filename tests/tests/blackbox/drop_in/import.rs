@@ -66,7 +66,10 @@ async fn ten_thousand_rows_come_over_and_a_second_run_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "a table of rows, and what becomes of each")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of rows, and what becomes of each"
+)]
 async fn rows_that_cannot_be_served_are_told_with_their_reason_and_taken_once_they_are_mended() {
     let old = Old::new().await;
     let long = "ж".repeat(300);
