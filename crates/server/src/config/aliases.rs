@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 use self::translations::{
     allowed_origins, bucket_prefix, database_schema, database_url, download_limit, hsts, listen,
     mount, permission_url, rate_limit, s3_access_key, s3_endpoint, s3_region, s3_secret_key, store,
-    upload_limit,
+    trusted_proxies, upload_limit,
 };
 use super::{problem::Problem, table, values::Values};
 
@@ -108,6 +108,7 @@ pub(super) const ALIASES: &[Alias] = &[
     made("CLOAKROOM_RATE_LIMIT_UPLOAD", &["RATE_LIMIT_UPLOAD_REQUESTS", "RATE_LIMIT_UPLOAD_WINDOW"], upload_limit),
     made("CLOAKROOM_RATE_LIMIT_DOWNLOAD", &["RATE_LIMIT_DOWNLOAD_REQUESTS", "RATE_LIMIT_DOWNLOAD_WINDOW"], download_limit),
     made("CLOAKROOM_RATE_LIMIT", &["CONFIG"], rate_limit),
+    made("CLOAKROOM_TRUSTED_PROXIES", &[], trusted_proxies),
 ];
 
 /// What an alias gives a setting.

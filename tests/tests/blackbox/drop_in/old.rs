@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
 use cloakroom_tests::{
+    backend::Backend,
+    client::Client as Caller,
+    hook::{HookServer, Reply},
     inspect::count,
     servers::{Nginx, Postgres, S3Access, garage},
     service::{Ran, Service, ServiceBuilder},
@@ -59,6 +62,8 @@ pub struct Old {
     server: S3Access,
     store: Client,
     prefix: String,
+    backend: Backend,
+    permissions: HookServer,
 }
 
 impl Old {
@@ -70,7 +75,10 @@ impl Old {
             prefix: server.bucket_name(),
             store: server.client(),
             server,
+            backend: Backend::start().await,
+            permissions: HookServer::start().await,
         };
+        old.permissions.will(Reply::Status(403));
         old.sql(TABLE.to_owned()).await;
         old
     }
@@ -82,6 +90,9 @@ impl Old {
         let (user, password) = login.split_once(':').unwrap();
         let (host, database) = rest.split_once('/').unwrap();
         let (host, port) = host.split_once(':').unwrap();
+        let redis = self.backend.redis().url();
+        let backend = self.permissions.url();
+        let backend = backend.replace("attachments/check-permission/", "");
         let variables = [
             ("DEBUG", "true"),
             ("CONFIG", "Production"),
@@ -107,19 +118,18 @@ impl Old {
             ("BUCKET_PREFIX", &self.prefix),
             ("MAX_FILE_SIZE", "104857600"),
             ("CHUNK_SIZE", "1048576"),
-            ("AUTH_REDIS_URL", "redis://:redis_password@127.0.0.1:1/1"),
+            ("AUTH_REDIS_URL", &redis),
             ("KEY_PREFIX_REDIS", ":1:"),
-            (
-                "DJANGO_SECRET_KEY",
-                "a7uq)(kz1kyf9m5kt_72x3+co-brb2x)^g#_(1r=mwv",
-            ),
+            ("DJANGO_SECRET_KEY", self.backend.secret_key()),
             ("AUTH_TOKEN_ITERATIONS", "1"),
-            ("BACKEND_PRIVATE_URL", "http://127.0.0.1:1/"),
+            ("BACKEND_PRIVATE_URL", &backend),
             ("FRONTEND_URL", "https://app.example.com"),
             ("FORMS_URL", "https://form.example.com"),
         ];
         let builder = Service::builder().database(&self.url);
-        let builder = builder.without("CLOAKROOM_DATABASE_URL");
+        let builder = builder
+            .without("CLOAKROOM_DATABASE_URL")
+            .without("CLOAKROOM_RATE_LIMIT");
         variables
             .into_iter()
             .fold(builder, |builder, (name, value)| builder.env(name, value))
@@ -133,6 +143,23 @@ impl Old {
     /// The address of its database.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Somebody whom the backend signed in.
+    pub async fn user(&self, nobody: &Caller, account: i32, user: i32) -> Caller {
+        let token = self.backend.sign_in(user, account).await;
+        nobody.with(Some(&token))
+    }
+
+    /// What the backend answers about permissions; no, unless told otherwise.
+    pub fn backend_says(&self, status: u16) {
+        self.permissions.will(Reply::Status(status));
+    }
+
+    /// The files that the backend was asked about.
+    pub fn asked(&self) -> Vec<String> {
+        let asked = self.permissions.asked();
+        asked.iter().map(|asked| asked.body.clone()).collect()
     }
 
     /// Runs statements in its database.

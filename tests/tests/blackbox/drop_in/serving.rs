@@ -1,7 +1,7 @@
 //! The old links and calls, through the old nginx.
 
 use cloakroom_tests::{
-    client::{Client, encoded, header, part, sha256},
+    client::{encoded, header, part, sha256},
     service::Service,
 };
 use reqwest::{Method, StatusCode, multipart::Form};
@@ -40,19 +40,12 @@ async fn switched(old: &Old) -> (Service, cloakroom_tests::servers::Nginx) {
     (service, nginx)
 }
 
-async fn user(service: &Service, nginx: &Client, account: &str, user: &str) -> Client {
-    let token = service
-        .create_token("user", &["--account", account, "--user", user])
-        .await;
-    nginx.with(Some(&token))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of requests")]
 async fn old_links_work_as_before_through_the_old_nginx() {
     let old = Old::new().await;
-    let (service, nginx) = switched(&old).await;
-    let owner = user(&service, &nginx.client(), "7", "42").await;
+    let (_service, nginx) = switched(&old).await;
+    let owner = old.user(&nginx.client(), 7, 42).await;
     let path = format!("/files/{}", encoded(ODD));
 
     let answer = owner.get(&path).send().await.unwrap();
@@ -140,8 +133,8 @@ async fn strangers_are_told_401_and_403_and_browsers_are_sent_away() {
     let sign_in = format!("https://app.example.com/auth/signin/?redirectUrl={back}");
     assert_eq!(header(&page, "location"), sign_in);
 
-    for (account, who) in [("7", "43"), ("8", "42")] {
-        let other = user(&service, &anonymous, account, who).await;
+    for (account, who) in [(7, 43), (8, 42)] {
+        let other = old.user(&anonymous, account, who).await;
         let refused = other.get(&path).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{account}/{who}");
         let body: Value = refused.json().await.unwrap();
@@ -156,6 +149,16 @@ async fn strangers_are_told_401_and_403_and_browsers_are_sent_away() {
         let missing = other.get("/files/nobodys").send().await.unwrap();
         assert_eq!(missing.status(), StatusCode::NOT_FOUND);
     }
+    // Who is told yes by the backend, asked as it always was.
+    old.backend_says(204);
+    let colleague = old.user(&anonymous, 7, 44).await;
+    assert_eq!(colleague.bytes(&path).await, b"abcdefghijklmnopqrstuvwxyz");
+    let question = format!("file_id={}&", encoded(ODD).replace("%20", "+"));
+    let asked = old.asked();
+    assert!(
+        asked.iter().any(|body| body.starts_with(&question)),
+        "{asked:?}"
+    );
     // What a visitor uploaded is nobody's whom we could recognise.
     let visitors = "/files/0b9c1d2e-0000-4000-8000-000000000001";
     let token = service.create_token("service", &["--account", "7"]).await;
@@ -171,8 +174,8 @@ async fn strangers_are_told_401_and_403_and_browsers_are_sent_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_as_the_old_pages_make_them_are_answered_as_before() {
     let old = Old::new().await;
-    let (service, nginx) = switched(&old).await;
-    let owner = user(&service, &nginx.client(), "7", "42").await;
+    let (_service, nginx) = switched(&old).await;
+    let owner = old.user(&nginx.client(), 7, 42).await;
     for path in ["/files/upload", "/files/upload/"] {
         let form = Form::new().part("file", part("снимок.png", "image/png", b"new".to_vec()));
         let answer = owner.post(path).multipart(form).send().await.unwrap();
@@ -198,7 +201,7 @@ async fn uploads_as_the_old_pages_make_them_are_answered_as_before() {
 async fn an_imported_file_is_a_file_like_any_other() {
     let old = Old::new().await;
     let (service, nginx) = switched(&old).await;
-    let owner = user(&service, &nginx.client(), "7", "42").await;
+    let owner = old.user(&nginx.client(), 7, 42).await;
     let path = format!("/files/{}", encoded(ODD));
 
     let put = owner
@@ -254,7 +257,7 @@ async fn the_old_environment_is_listed_at_the_start_and_shown_with_its_names() {
         "CLOAKROOM_DATABASE_SCHEMA is cloakroom, from POSTGRES_USER",
         "CLOAKROOM_S3_SECRET_ACCESS_KEY is ****, from SEAWEEDFS_S3_SECRET_KEY",
         "CLOAKROOM_AUTH_SECRET_KEY is ****, from DJANGO_SECRET_KEY",
-        "CLOAKROOM_PERMISSION_URL is http://127.0.0.1:1/attachments/check-permission, from BACKEND_PRIVATE_URL",
+        "/attachments/check-permission, from BACKEND_PRIVATE_URL",
         "ALLOWED_ORIGINS has *",
     ] {
         assert!(log.contains(line), "{line}\n{log}");
@@ -264,8 +267,15 @@ async fn the_old_environment_is_listed_at_the_start_and_shown_with_its_names() {
     let setting = |name: &str| shown.iter().find(|s| s["name"] == name).unwrap();
     assert_eq!(setting("CLOAKROOM_HSTS")["source"], "environment (CONFIG)");
     assert_eq!(setting("CLOAKROOM_HSTS")["value"], "8760h");
-    let redis = setting("CLOAKROOM_REDIS_URL")["value"].as_str().unwrap();
-    assert!(!redis.contains("redis_password"), "{redis}");
+    assert_eq!(
+        setting("CLOAKROOM_REDIS_URL")["source"],
+        "environment (AUTH_REDIS_URL)"
+    );
+    assert_eq!(setting("CLOAKROOM_RATE_LIMIT")["value"], "on");
+    assert_eq!(
+        setting("CLOAKROOM_ALLOWED_ORIGINS")["value"],
+        "https://form.example.com"
+    );
     let listen = old
         .service()
         .without("CLOAKROOM_LISTEN")

@@ -42,13 +42,9 @@ const COMPOSE: &[(&str, &str)] = &[
     ("RATE_LIMIT_UPLOAD_REQUESTS", "20"),
 ];
 
-/// What keeps a production service from being taken for a development one.
-const OPERATOR: (&str, &str) = ("CLOAKROOM_ADMIN_TOKEN", "0123456789abcdef");
-
 fn load(pairs: &[(&str, &str)]) -> Result<(Config, Values), Vec<Problem>> {
     let pairs: Vec<(OsString, OsString)> = pairs
         .iter()
-        .chain([&OPERATOR])
         .map(|(name, value)| ((*name).into(), (*value).into()))
         .collect();
     load_from(pairs.into_iter(), None)
@@ -101,6 +97,21 @@ fn the_old_compose_environment_is_a_whole_configuration() {
         Some("pneumatic-dev-test")
     );
     assert_eq!(config.limits.max_file_size, 52_428_800);
+    for (setting, value) in [
+        ("CLOAKROOM_REDIS_URL", "redis://:****@redis:6379/1"),
+        ("CLOAKROOM_AUTH_KEY_PREFIX", ":1:"),
+        ("CLOAKROOM_AUTH_TOKEN_ITERATIONS", "1"),
+        (
+            "CLOAKROOM_PERMISSION_URL",
+            "http://backend:8000/attachments/check-permission",
+        ),
+        ("CLOAKROOM_ALLOWED_ORIGINS", "https://form.example.com"),
+        ("CLOAKROOM_RATE_LIMIT", "on"),
+        ("CLOAKROOM_RATE_LIMIT_UPLOAD", "20/60s"),
+    ] {
+        assert_eq!(shown(&values, setting).as_deref(), Some(value), "{setting}");
+    }
+    assert!(!config.is_development(), "it listens beyond this machine");
     let told: Vec<String> = table::all()
         .filter_map(|setting| shown(&values, setting.name))
         .collect();
@@ -229,6 +240,17 @@ fn a_wrong_value_stops_the_start_with_a_line_that_names_the_alias() {
         line.contains("SEAWEEDFS_S3_SECRET_KEY") && !line.contains("canary"),
         "{line}"
     );
+}
+
+#[test]
+fn every_alias_is_of_a_setting() {
+    for alias in ALIASES {
+        assert!(
+            table::all().any(|setting| setting.name == alias.setting),
+            "{}",
+            alias.setting
+        );
+    }
 }
 
 #[test]

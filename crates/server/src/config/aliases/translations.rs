@@ -26,6 +26,9 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// This machine, and networks that are nobody's on the internet (RFC 1918, RFC 4193).
+const PRIVATE_NETWORKS: &str = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
+
 /// It listened at every address: in a container, behind its proxy.
 pub(super) fn listen(old: &OldEnvironment) -> Made {
     let port = old.get("PORT").unwrap_or(PORT);
@@ -38,6 +41,12 @@ pub(super) fn listen(old: &OldEnvironment) -> Made {
 /// Its proxy strips `/files/`.
 pub(super) fn mount(_: &OldEnvironment) -> Made {
     Ok(Some("/".to_owned()))
+}
+
+/// Its proxy is in a network of its own, and says where requests came from. Were it not believed, all the world would
+/// be one client, and one who guesses credentials would lock out everybody.
+pub(super) fn trusted_proxies(_: &OldEnvironment) -> Made {
+    Ok(Some(PRIVATE_NETWORKS.to_owned()))
 }
 
 pub(super) fn hsts(old: &OldEnvironment) -> Made {
