@@ -59,8 +59,9 @@ pub(crate) async fn run(command: &TokenCommand, config: &Config) -> Result<(), F
 /// it uploads where it names no other.
 fn owner(new: &NewTokenArgs) -> Result<(Option<AccountId>, Option<UserId>), Failure> {
     let complaint = match (new.kind, &new.account, &new.user) {
-        (TokenKind::User, Some(_), Some(_))
-        | (TokenKind::Service | TokenKind::Admin, _, None) => None,
+        (TokenKind::User, Some(_), Some(_)) | (TokenKind::Service | TokenKind::Admin, _, None) => {
+            None
+        }
         (TokenKind::User, _, _) => Some("a user's token needs --account and --user"),
         (TokenKind::Service, _, Some(_)) => Some("a service's token has no --user"),
         (TokenKind::Admin, _, Some(_)) => Some("an admin's token has no --user"),

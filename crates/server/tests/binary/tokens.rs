@@ -134,9 +134,15 @@ async fn an_admins_token_may_have_an_account_that_its_uploads_belong_to() {
     let arguments = ["--kind", "admin", "--name", "root", "--account", "1"];
     let admin = create(&place, &arguments);
     let id = upload(&place, &admin, "hello").await;
-    let colleague = create(&place, &["--kind", "service", "--name", "s", "--account", "1"]);
+    let colleague = create(
+        &place,
+        &["--kind", "service", "--name", "s", "--account", "1"],
+    );
     assert_eq!(download(&place, &colleague, &id).await.0, 200);
-    let stranger = create(&place, &["--kind", "service", "--name", "s", "--account", "2"]);
+    let stranger = create(
+        &place,
+        &["--kind", "service", "--name", "s", "--account", "2"],
+    );
     assert_eq!(download(&place, &stranger, &id).await.0, 403);
     service.stop();
 }
