@@ -26,6 +26,7 @@ mod tokens;
 
 use std::{
     fs,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -163,6 +164,7 @@ impl Database {
             return Err(OpenError::Address);
         }
         let exclusive = options.exclusive.then(|| lock(&path)).transpose()?;
+        make_private(&path);
         let base = base
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -231,6 +233,16 @@ impl Database {
         let link = link.map_err(|cut| cut.into_repository(Stake::Nothing))?;
         Ok(Session::new(link, deadline, stake))
     }
+}
+
+/// Makes a new file before SQLite does, so that nobody else on the machine reads it. Those beside it take its mode.
+fn make_private(path: &Path) {
+    // What cannot be made is told by whoever opens it.
+    let _ = fs::File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
 }
 
 fn lock(database: &Path) -> Result<fs::File, OpenError> {

@@ -37,12 +37,12 @@ pub(crate) fn start(settings: &Logging) -> Result<WorkerGuard, Vec<Problem>> {
     Ok(guard)
 }
 
-/// A mere level is meant for what we say. The server underneath tells of its threads at `info`, and drivers at the
-/// finest levels say more than a log should hold.
+/// A mere level is meant for what we say. The server underneath tells of its threads at `info`, and the database of
+/// what it skips; drivers at the finest levels say more than a log should hold.
 fn directives(filter: &str) -> String {
     match filter {
-        "info" => "info,actix_server=warn".to_owned(),
-        "debug" | "trace" => format!("info,actix_server=warn,cloakroom={filter}"),
+        "info" => "info,actix_server=warn,sqlx=warn".to_owned(),
+        "debug" | "trace" => format!("info,actix_server=warn,sqlx=warn,cloakroom={filter}"),
         other => other.to_owned(),
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     fn the_finest_levels_are_for_the_service_and_not_for_its_drivers() {
         assert_eq!(
             directives("debug"),
-            "info,actix_server=warn,cloakroom=debug"
+            "info,actix_server=warn,sqlx=warn,cloakroom=debug"
         );
         assert_eq!(directives("warn"), "warn");
         assert_eq!(directives("debug,x=info"), "debug,x=info");

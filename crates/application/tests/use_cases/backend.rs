@@ -22,6 +22,8 @@ pub enum Act {
     Say(bool, Keep),
     /// Fails.
     Fail,
+    /// Is there, and says neither yes nor no.
+    NoRuling,
     /// Says nothing, for ever.
     Hang,
     /// Answers one check too few.
@@ -135,6 +137,7 @@ impl PermissionBackend for Scripted {
             Act::Say(allow, keep) => Ok(rulings(allow, keep, checks.len())),
             Act::Short => Ok(rulings(true, Keep::Usual, checks.len() - 1)),
             Act::Fail => Err(PermissionError::Failed("scripted".into())),
+            Act::NoRuling => Err(PermissionError::NoRuling("scripted".into())),
             Act::Hang => std::future::pending().await,
         }
     }

@@ -250,6 +250,19 @@ async fn past_ten_failures_the_circuit_opens_answers_at_once_then_probes_with_si
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_who_is_given_no_ruling_does_not_open_the_circuit_for_others() {
+    let backend = Scripted::new(Act::NoRuling);
+    let world = World::with(backend.permissions()).await;
+    let id = file(&world).await;
+    for _ in 0..50 {
+        let answer = read(&world, &bob(), &id).await;
+        assert!(matches!(answer, Err(Error::PermissionFailed)));
+    }
+    backend.will(YES);
+    read(&world, &bob(), &id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kept_yes_holds_while_the_circuit_is_open() {
     let backend = Scripted::new(Act::Say(true, Keep::For(60 * SECOND)));
     let world = World::with(backend.permissions()).await;

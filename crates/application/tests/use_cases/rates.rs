@@ -195,3 +195,17 @@ async fn a_hundred_guesses_at_once_are_told_no_more_often_than_the_limit() {
         100 - LIMIT
     );
 }
+
+#[tokio::test]
+async fn a_page_of_pictures_with_one_old_cookie_locks_nobody_out() {
+    let door = Door::new().await;
+    for _ in 0..10 * LIMIT {
+        let outcome = door.knock(cookie("old"), 1).await;
+        assert!(
+            matches!(outcome, Err(Error::Unauthenticated)),
+            "{outcome:?}"
+        );
+    }
+    assert!(door.knock(bearer("good but new"), 1).await.is_ok());
+    assert!(door.knock(cookie("good and newer"), 1).await.is_ok());
+}

@@ -44,6 +44,7 @@ async fn a_newcomer_is_greeted_and_finds_the_file_again_after_a_restart() {
     };
     assert_eq!(mode(""), 0o700);
     assert_eq!(mode("development-tokens.json"), 0o600);
+    assert_eq!(mode("cloakroom.db"), 0o600);
 }
 
 #[tokio::test]
