@@ -67,7 +67,7 @@ async fn ask_batch(server: &HookServer, count: usize) -> Result<Vec<Ruling>, Per
 
 /// The text of a failure, which never has the credential in it.
 fn failure<T: std::fmt::Debug>(answer: Result<T, PermissionError>) -> String {
-    let Err(PermissionError::Failed(source)) = answer else {
+    let Err(PermissionError::Failed(source) | PermissionError::NoRuling(source)) = answer else {
         panic!("{answer:?}");
     };
     let text = format!("{source} {source:?}");
