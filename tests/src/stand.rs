@@ -220,6 +220,16 @@ impl Stand {
         self.until("what was left half way is swept", clean).await;
     }
 
+    /// The log, once it has this text: lines are written a moment after what they tell of.
+    ///
+    /// # Panics
+    /// It does not say so within 45 s.
+    pub async fn log_with(&self, text: &str) -> String {
+        let said = async || self.log().contains(text);
+        self.until(&format!("the log says {text:?}"), said).await;
+        self.log()
+    }
+
     /// A moment for the service to notice that clients have left.
     pub async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(700)).await;
