@@ -11,7 +11,9 @@ mod limits;
 mod objects;
 mod permissions;
 mod registry;
+mod resumable;
 mod tokens;
+mod uploads;
 
 pub use credentials::{Authenticator, Credential, CredentialError, Presented};
 pub use dependency::Dependency;
@@ -33,7 +35,14 @@ pub use permissions::{
     Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
 pub use registry::{StoreRecord, StoreRegistry};
+pub use resumable::{
+    Ending, PartsWriter, Resumable, Resume, StoredPart, Suspended, Unfinished, WritePosition,
+};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};
+pub use uploads::{
+    Ask, Asked, COMPLETING_LEASE, Lease, NUMBERS_AT_A_TIME, NewUploadRow, Saved, Stretch,
+    StretchAt, UploadRecord, UploadRepository, UploadTarget,
+};
 
 /// Why a database operation failed.
 #[derive(Debug, thiserror::Error)]

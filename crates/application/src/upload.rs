@@ -253,6 +253,7 @@ impl Upload {
             content_type,
             target: self.target.clone(),
             claim: self.claim.clone(),
+            upload: None,
         };
         let app = Arc::clone(&self.app);
         self.app

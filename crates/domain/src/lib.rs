@@ -9,6 +9,7 @@ mod name;
 mod principal;
 mod range;
 mod time;
+mod upload;
 mod validator;
 
 pub use blob::{Bucket, BucketRule, InvalidKey, Location, ObjectKey};
@@ -20,4 +21,7 @@ pub use name::{FileName, MAX_NAME_BYTES};
 pub use principal::{Action, Owner, Principal, PrincipalKind, TokenHash};
 pub use range::{ByteRange, MAX_RANGES, RangeOutcome};
 pub use time::Timestamp;
+pub use upload::{
+    AppendError, LengthError, UploadKind, UploadProgress, UploadState,
+};
 pub use validator::{EntityTag, EntityTags, IfRange, Preconditions, Validators, Verdict};

@@ -168,6 +168,7 @@ impl Desk {
             content_type: ContentType::octet_stream(),
             target,
             claim: None,
+            upload: None,
         };
         self.cached.commit(commit).await.unwrap()
     }

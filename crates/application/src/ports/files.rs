@@ -25,6 +25,8 @@ pub struct Commit {
     pub target: CommitTarget,
     /// The idempotency key that this request runs under.
     pub claim: Option<IdempotencyClaim>,
+    /// The generation under which the upload of several requests is held that this commit ends; its id is the file's.
+    pub upload: Option<u64>,
 }
 
 /// What a commit makes of the body.
@@ -54,7 +56,7 @@ pub enum CommitTarget {
 /// Why a commit did not happen. The pending row is still there unless said otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The pending row was taken by the sweeper, or the idempotency key by another request.
+    /// The pending row was taken by the sweeper, or the idempotency key or the upload by another request.
     #[error("the upload took too long and was given up")]
     Lost,
     /// The file was trashed or purged meanwhile.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 use futures_util::Stream;
 
-use super::Source;
+use super::{Resumable, Source};
 
 /// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +138,11 @@ pub trait ObjectStore: Send + Sync {
     /// The ability to sign addresses that anybody may use for a while; `None` where the store cannot, or where the
     /// bytes that it keeps are not those that readers get.
     fn presign(&self) -> Option<&dyn Presign> {
+        None
+    }
+
+    /// The ability to write an object over several requests; `None` where the store has none.
+    fn resumable(&self) -> Option<&dyn Resumable> {
         None
     }
 }

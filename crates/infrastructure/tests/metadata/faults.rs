@@ -55,6 +55,7 @@ fn commit_of(version: VersionId) -> Commit {
             metadata: Metadata::default(),
         },
         claim: None,
+        upload: None,
     }
 }
 

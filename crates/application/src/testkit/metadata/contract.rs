@@ -340,6 +340,7 @@ impl Desk {
             content_type: ContentType::parse(upload.content_type).must(),
             target,
             claim: upload.claim.clone(),
+            upload: None,
         };
         self.files.commit(commit).await
     }

@@ -1,0 +1,69 @@
+-- Uploads that take several requests.
+--
+-- The body that an upload writes, and the pieces that are too short for a part of it, are pending rows of
+-- `file_versions` which name their upload: they live as long as that does, however long they do not move.
+
+ALTER TABLE file_versions ADD COLUMN upload_id TEXT COLLATE "C";
+
+CREATE INDEX file_versions_of_uploads ON file_versions (upload_id) WHERE upload_id IS NOT NULL;
+
+CREATE TABLE uploads (
+    -- The file's id, once there is one.
+    upload_id TEXT COLLATE "C" PRIMARY KEY,
+    creator TEXT COLLATE "C" NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('whole', 'partial', 'joined', 'direct')),
+    state TEXT NOT NULL
+        CHECK (state IN ('open', 'completing', 'finished', 'failed', 'expired', 'terminated')),
+    -- Bytes that are durable, and bytes that there will be.
+    received BIGINT NOT NULL CHECK (received >= 0),
+    length BIGINT CHECK (length >= received),
+    account_id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C",
+    owner_token_hash BYTEA CHECK (octet_length(owner_token_hash) = 32),
+    filename TEXT COLLATE "C" NOT NULL,
+    declared_type TEXT,
+    visibility TEXT NOT NULL CHECK (visibility IN ('public', 'account', 'private')),
+    metadata TEXT NOT NULL,
+    digest BYTEA CHECK (octet_length(digest) = 32),
+    described TEXT,
+    -- The body: a row of file_versions until the upload ends otherwise than as a file.
+    version_id TEXT COLLATE "C" NOT NULL,
+    store_id TEXT COLLATE "C" NOT NULL,
+    bucket TEXT COLLATE "C" NOT NULL,
+    key TEXT COLLATE "C" NOT NULL,
+    -- What the store calls the unfinished object.
+    write_id TEXT,
+    -- The lowest number of a part that was given to nobody.
+    next_number BIGINT NOT NULL CHECK (next_number >= 1),
+    -- The state of the hashes at `received`; NULL where the bytes must be read again.
+    hashes BYTEA,
+    held BOOLEAN NOT NULL,
+    -- Raised with every holder.
+    generation BIGINT NOT NULL,
+    -- Raised with every request that asks for it.
+    turn BIGINT NOT NULL,
+    failure TEXT,
+    created_at BIGINT NOT NULL,
+    -- The last sign of life.
+    touched_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE INDEX uploads_expiry ON uploads (expires_at, upload_id) WHERE state = 'open'
+    OR (state = 'finished' AND kind = 'partial') OR state = 'completing';
+CREATE INDEX uploads_ended ON uploads (touched_at, upload_id) WHERE state NOT IN ('open', 'completing');
+
+-- What of an upload is durable, and where.
+CREATE TABLE upload_stretches (
+    upload_id TEXT COLLATE "C" NOT NULL,
+    start BIGINT NOT NULL CHECK (start >= 0),
+    size BIGINT NOT NULL CHECK (size > 0),
+    -- A part of the unfinished object ...
+    number BIGINT CHECK (number >= 1),
+    tag TEXT,
+    -- ... or a piece of its own.
+    version_id TEXT COLLATE "C",
+    PRIMARY KEY (upload_id, start),
+    CHECK ((number IS NULL) = (tag IS NULL)),
+    CHECK ((number IS NULL) <> (version_id IS NULL))
+);
