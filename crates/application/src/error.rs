@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cloakroom_domain::LengthError;
+
 use crate::ports::{CredentialError, RateVerdict, RepositoryError, Source, StoreError};
 
 /// What a store was asked to do when it failed.
@@ -94,6 +96,32 @@ pub enum Error {
     /// More than the rate limit allows.
     #[error("the limit of {} in {} s for \"{}\" is used up", .0.policy.permits, .0.policy.window.as_secs(), .0.class.as_str())]
     RateLimited(RateVerdict),
+    /// There is no such upload, or it is another caller's.
+    #[error("no such upload")]
+    UploadMissing,
+    /// There was such an upload.
+    #[error("the upload has expired, failed or was given up")]
+    UploadGone,
+    /// Bytes were sent for another place than the one where the upload is.
+    #[error("the upload is at offset {expected}, not at {provided}")]
+    WrongOffset {
+        /// Where it is, in bytes.
+        expected: u64,
+        /// Where they were to go.
+        provided: u64,
+    },
+    /// Another request holds the upload and would not yield, or a newer one has taken it.
+    #[error("another request holds this upload")]
+    UploadHeld,
+    /// Every byte of the upload is there; none can be added.
+    #[error("the upload is complete")]
+    UploadComplete,
+    /// An upload has one length, and was given another.
+    #[error("{0}")]
+    InconsistentLength(String),
+    /// The bytes of one request are not those of the digest it stated; none of them counts.
+    #[error("the bytes of this request do not match its checksum")]
+    ChunkMismatch,
     /// Anything else.
     #[error("internal error")]
     Internal(#[source] Source),
@@ -110,6 +138,15 @@ impl From<CredentialError> for Error {
         match error {
             CredentialError::Repository(error) => Self::Repository(error),
             other => Self::Credential(other),
+        }
+    }
+}
+
+impl From<LengthError> for Error {
+    fn from(error: LengthError) -> Self {
+        match error {
+            LengthError::TooLarge(limit) => Self::TooLarge { limit },
+            other => Self::InconsistentLength(other.to_string()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod files;
 mod fsck;
+mod hashes;
 mod health;
 pub mod hot;
 mod import;
@@ -20,6 +21,7 @@ mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod upload;
+pub mod uploads;
 mod versions;
 
 pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};

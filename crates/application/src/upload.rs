@@ -10,13 +10,12 @@ use std::{
 use bytes::Bytes;
 use cloakroom_domain::{
     AccountId, ContentType, File, FileId, FileName, Location, Metadata, ObjectKey, Principal,
-    SNIFF_LEN, Sha256Digest, VersionId, Visibility,
+    Sha256Digest, VersionId, Visibility,
 };
-use crc_fast::{CrcAlgorithm, Digest as Crc};
-use sha2::{Digest, Sha256};
 
 use crate::{
     App, Authorized, Error, StoreOperation,
+    hashes::Hashes,
     ports::{
         Begun, CLAIM_LEASE, Commit, CommitTarget, IdempotencyClaim, NewVersion, ObjectWriter,
         WriteHints,
@@ -96,13 +95,6 @@ struct Open {
     version: VersionId,
     location: Location,
     writer: Box<dyn ObjectWriter>,
-}
-
-struct Hashes {
-    sha256: Sha256,
-    crc64: Crc,
-    size: u64,
-    head: Vec<u8>,
 }
 
 /// Begins an upload: commits the pending row and opens the object.
@@ -219,7 +211,7 @@ impl Upload {
     /// [`Error::Conflict`] if the upload was given up for not moving.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
         let limit = self.app.limits.max_file_size;
-        if self.hashes.size + data.len() as u64 > limit {
+        if self.hashes.size() + data.len() as u64 > limit {
             return Err(Error::TooLarge { limit });
         }
         self.hashes.update(&data);
@@ -243,13 +235,16 @@ impl Upload {
             return Err(Error::DigestMismatch);
         }
         let open = self.open.take().ok_or_else(closed)?;
-        let content_type =
-            ContentType::settle(self.declared_type.as_ref(), &self.name, &self.hashes.head);
+        let content_type = ContentType::settle(
+            self.declared_type.as_ref(),
+            &self.name,
+            self.hashes.head().unwrap_or_default(),
+        );
         let commit = Commit {
             version: open.version,
-            size: self.hashes.size,
+            size: self.hashes.size(),
             sha256,
-            crc64: self.hashes.crc64.finalize(),
+            crc64: self.hashes.crc64(),
             content_type,
             target: self.target.clone(),
             claim: self.claim.clone(),
@@ -301,29 +296,6 @@ impl Drop for Upload {
     }
 }
 
-impl Hashes {
-    fn new() -> Self {
-        Self {
-            sha256: Sha256::new(),
-            crc64: Crc::new(CrcAlgorithm::Crc64Nvme),
-            size: 0,
-            head: Vec::new(),
-        }
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        self.sha256.update(data);
-        self.crc64.update(data);
-        self.size += data.len() as u64;
-        let wanted = SNIFF_LEN.saturating_sub(self.head.len()).min(data.len());
-        self.head.extend_from_slice(&data[..wanted]);
-    }
-
-    fn sha256(&self) -> Sha256Digest {
-        Sha256Digest::new(self.sha256.clone().finalize().into())
-    }
-}
-
 type Settled = (FileId, AccountId, CommitTarget, FileName);
 
 fn settle(
@@ -366,7 +338,7 @@ fn settle(
 }
 
 /// Tells callers apart whatever their ids contain: each part goes with its length.
-fn caller_key(who: &Principal) -> String {
+pub(crate) fn caller_key(who: &Principal) -> String {
     let account = who.account.as_ref().map_or("", AccountId::as_str);
     let user = who.user.as_ref().map_or("", |user| user.as_str());
     let token = who

@@ -25,10 +25,30 @@ pub(crate) fn preconditions(headers: &HeaderMap) -> Preconditions {
 /// # Errors
 /// [`Error::BadValue`] if a stated SHA-256 cannot be read or two differ.
 pub(crate) fn stated_digest(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Error> {
+    digest_in(headers, &[CONTENT_DIGEST, REPR_DIGEST])
+}
+
+/// The SHA-256 of a request's own bytes, by `Content-Digest` alone.
+///
+/// # Errors
+/// As [`stated_digest`].
+pub(crate) fn content_digest(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Error> {
+    digest_in(headers, &[CONTENT_DIGEST])
+}
+
+/// The SHA-256 of the whole that a request is a stretch of, by `Repr-Digest` alone.
+///
+/// # Errors
+/// As [`stated_digest`].
+pub(crate) fn repr_digest(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Error> {
+    digest_in(headers, &[REPR_DIGEST])
+}
+
+fn digest_in(headers: &HeaderMap, names: &[HeaderName]) -> Result<Option<Sha256Digest>, Error> {
     let unreadable = || Error::BadValue("a digest field cannot be read".to_owned());
     let mut stated = None;
-    for name in [CONTENT_DIGEST, REPR_DIGEST] {
-        let Some(field) = text(headers, name) else {
+    for name in names {
+        let Some(field) = text(headers, name.clone()) else {
             continue;
         };
         for member in field.split(',') {

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     connection::Refusal,
     metered::{seconds, tell},
+    resumable::UPLOAD_OFFSET,
 };
 
 /// An error on its way to a client.
@@ -31,6 +32,10 @@ pub enum ApiError {
     NoRoute,
     /// The head or the framing of the request cannot be served.
     Refused(Refusal),
+    /// The body is of another type than the one that the protocol has.
+    UnsupportedType(&'static str),
+    /// Another version of tus than the one that is spoken.
+    OtherTus,
     /// A page that may not do so asks for a change with its visitor's cookie.
     ForeignOrigin,
 }
@@ -50,7 +55,7 @@ impl From<serde_json::Error> for ApiError {
 /// The body of every error.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// `about:blank`: the code tells problems apart.
+    /// `about:blank`, where the code tells problems apart, or a type of the registry of HTTP problem types.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The same for every problem of a code.
@@ -66,6 +71,12 @@ pub struct Problem {
     /// Seconds, where asking again later may help.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// Where an upload is, in bytes.
+    #[serde(rename = "expected-offset", skip_serializing_if = "Option::is_none")]
+    expected_offset: Option<u64>,
+    /// Where bytes were sent for.
+    #[serde(rename = "provided-offset", skip_serializing_if = "Option::is_none")]
+    provided_offset: Option<u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,6 +103,16 @@ impl ApiError {
             ),
             Self::NoRoute => Row(StatusCode::NOT_FOUND, "FILE_001", "Not found"),
             Self::Refused(why) => Row(why.status(), "VAL_004", "Malformed request"),
+            Self::UnsupportedType(_) => Row(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "VAL_004",
+                "Malformed request",
+            ),
+            Self::OtherTus => Row(
+                StatusCode::PRECONDITION_FAILED,
+                "VAL_004",
+                "Malformed request",
+            ),
             Self::ForeignOrigin => Row(StatusCode::FORBIDDEN, "PERM_001", "Not allowed"),
         }
     }
@@ -119,6 +140,7 @@ impl ApiError {
                 | Error::Credential(CredentialError::Unavailable(_)),
             ) => Some(1),
             Self::App(Error::Store { .. }) => Some(5),
+            Self::App(Error::UploadHeld) => Some(1),
             _ => None,
         }
     }
@@ -163,6 +185,15 @@ fn row_of(error: &Error) -> Row {
             "EXT_004",
             "Permission backend timed out",
         ),
+        Error::UploadMissing => Row(S::NOT_FOUND, "UPLOAD_001", "Upload not found"),
+        Error::UploadGone => Row(S::GONE, "UPLOAD_001", "Upload gone"),
+        Error::WrongOffset { .. } => Row(S::CONFLICT, "UPLOAD_002", "Wrong offset"),
+        Error::UploadHeld => Row(S::LOCKED, "UPLOAD_003", "Upload in use"),
+        Error::UploadComplete => Row(S::BAD_REQUEST, "VAL_004", "Upload is completed"),
+        Error::InconsistentLength(_) => {
+            Row(S::BAD_REQUEST, "VAL_004", "Inconsistent upload length")
+        }
+        Error::ChunkMismatch => Row(S::UNPROCESSABLE_ENTITY, "VAL_003", "Digest mismatch"),
         Error::Overloaded { .. } => Row(S::SERVICE_UNAVAILABLE, "INFRA_001", "Service busy"),
         Error::Internal(_) => Row(S::INTERNAL_SERVER_ERROR, "INFRA_005", "Internal error"),
         Error::Store { operation, .. } => store_row(*operation),
@@ -208,6 +239,8 @@ impl fmt::Display for ApiError {
             Self::MethodNotAllowed(_) => f.write_str("this method is not for this resource"),
             Self::NoRoute => f.write_str("there is nothing at this path"),
             Self::Refused(why) => why.fmt(f),
+            Self::UnsupportedType(expected) => write!(f, "the body is not {expected}"),
+            Self::OtherTus => f.write_str("the version of tus is 1.0.0"),
             Self::ForeignOrigin => {
                 f.write_str("a change by a cookie must be asked for by a page of an allowed origin")
             }
@@ -215,14 +248,11 @@ impl fmt::Display for ApiError {
     }
 }
 
-impl ResponseError for ApiError {
-    fn status_code(&self) -> StatusCode {
-        self.row().0
-    }
-
-    fn error_response(&self) -> HttpResponse {
+impl ApiError {
+    /// The answer, with another status than the table's where a protocol has its own.
+    pub(crate) fn response_as(&self, status: StatusCode) -> HttpResponse {
         self.log();
-        let Row(status, code, title) = self.row();
+        let Row(_, code, title) = self.row();
         let detail = self.to_string();
         let retry_after = self.retry_after();
         let mut response = HttpResponse::build(status);
@@ -241,10 +271,19 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, allowed.join(", ").to_uppercase()));
             }
-            Self::App(_) | Self::NoRoute | Self::Refused(_) | Self::ForeignOrigin => {}
+            Self::App(Error::WrongOffset { expected, .. }) => {
+                response.insert_header((UPLOAD_OFFSET, *expected));
+            }
+            Self::OtherTus => {
+                response.insert_header(("Tus-Version", "1.0.0"));
+            }
+            _ => {}
         }
+        let offsets = self.offsets();
         let mut response = response.json(Problem {
-            kind: "about:blank",
+            kind: self.kind(),
+            expected_offset: offsets.map(|(expected, _)| expected),
+            provided_offset: offsets.map(|(_, provided)| provided),
             title,
             status: status.as_u16(),
             message: detail.clone(),
@@ -259,5 +298,38 @@ impl ResponseError for ApiError {
             tell(verdict, response.headers_mut());
         }
         response
+    }
+
+    /// The problem type; those of the upload draft are in the registry (draft-ietf-httpbis-resumable-upload §6).
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::App(Error::WrongOffset { .. }) => {
+                "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
+            }
+            Self::App(Error::UploadComplete) => {
+                "https://iana.org/assignments/http-problem-types#completed-upload"
+            }
+            Self::App(Error::InconsistentLength(_)) => {
+                "https://iana.org/assignments/http-problem-types#inconsistent-upload-length"
+            }
+            _ => "about:blank",
+        }
+    }
+
+    const fn offsets(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::App(Error::WrongOffset { expected, provided }) => Some((*expected, *provided)),
+            _ => None,
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.row().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response_as(self.status_code())
     }
 }

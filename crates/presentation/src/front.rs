@@ -33,7 +33,7 @@ use crate::{
     connection::{Connection, Hand},
     cors,
     error::ApiError,
-    metered, navigation,
+    metered, navigation, resumable,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -164,6 +164,7 @@ pub(crate) fn decorate(
     id: HeaderValue,
 ) {
     cors::share(&settings.origins, asked, headers);
+    resumable::tus::mark(asked, headers);
     for (name, value) in FIXED_HEADERS {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));

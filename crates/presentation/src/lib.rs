@@ -18,6 +18,7 @@ mod metered;
 mod navigation;
 mod origins;
 mod params;
+mod resumable;
 mod routes;
 mod server;
 mod settings;

@@ -7,7 +7,9 @@ use actix_web::{
 };
 use utoipa::OpenApi;
 
-use crate::{Settings, access, download, error::ApiError, files, health, upload, versions};
+use crate::{
+    Settings, access, download, error::ApiError, files, health, resumable, upload, versions,
+};
 
 /// A path of the service with its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +53,12 @@ routes! { FIXED, fixed, FixedApi, mounted: false,
 }
 
 routes! { FILES, files_api, FilesApi, mounted: true,
-    "" also "/" => { [get, head] files::list_files; [post] upload::create }
+    "" also "/" => { [get, head] files::list_files; [post] upload::create; [options] resumable::options }
     "/upload" also "/upload/" => { [post] upload::create_by_form }
+    "/uploads/{file_id}" => {
+        [head] resumable::head; [patch] resumable::patch; [delete] resumable::delete;
+        [post] resumable::overridden; [options] resumable::options_of_one
+    }
     "/{file_id}" => { [get, head] download::download; [put] upload::replace; [delete] files::delete }
     "/{file_id}/info" => { [get, head] files::info; [patch] files::patch_info }
     "/{file_id}/restore" => { [post] files::restore_file }

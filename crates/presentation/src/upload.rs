@@ -2,7 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod body;
-mod form;
+pub(crate) mod form;
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use cloakroom_application::{
     App, Authorized, Destination, Error, Idempotency, NewUpload, Started, authorize, begin,
     check_current,
 };
-use cloakroom_domain::{AccountId, Action, ContentType, File, FileName, Sha256Digest};
+use cloakroom_domain::{AccountId, Action, ContentType, File, FileName, Sha256Digest, Visibility};
 use futures_util::StreamExt;
 use serde::Deserialize;
 
@@ -24,7 +24,14 @@ use self::{
     form::Fields,
 };
 use crate::{
-    Settings, caller::Caller, conditions, error::ApiError, metered::Uploader, params, wire,
+    Settings,
+    caller::Caller,
+    conditions,
+    error::ApiError,
+    metered::Uploader,
+    params,
+    resumable::{self, Context, draft, tus},
+    wire,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -48,16 +55,19 @@ pub(crate) struct Request<'a> {
     target: Option<Authorized<File>>,
 }
 
-/// Uploads a file: a form with a part `file`, or a raw body.
+/// Uploads a file: a form with a part `file`, or a raw body. With `Tus-Resumable` or `Upload-Complete: ?0` it creates
+/// an upload of several requests.
 #[utoipa::path(post, path = "", tag = "files",
     params(
         ("filename" = Option<String>, Query, description = "Name of a raw body"),
         ("visibility" = Option<String>, Query, description = "`public`, `account` or `private`, for a raw body"),
         ("account_id" = Option<String>, Query, description = "Account to upload into, for service and admin tokens"),
         ("Idempotency-Key" = Option<String>, Header, description = "At most 255 bytes; the same key gives the same answer for 24 h"),
-        ("Repr-Digest" = Option<String>, Header, description = "`sha-256=:…:`, verified")),
+        ("Repr-Digest" = Option<String>, Header, description = "`sha-256=:…:`, verified"),
+        ("Tus-Resumable" = Option<String>, Header, description = "`1.0.0` creates an upload by tus; with `Upload-Length` or `Upload-Defer-Length`, `Upload-Metadata`, `Upload-Concat`"),
+        ("Upload-Complete" = Option<String>, Header, description = "`?0` creates an upload by the IETF draft; with `Upload-Length`")),
     request_body(content((String = "multipart/form-data"), (String = "application/octet-stream"))),
-    responses((status = 201, description = "Stored durably", body = wire::FileBody),
+    responses((status = 201, description = "Stored durably; or created, at `Location`", body = wire::FileBody),
         (status = "4XX", description = "Refused; nothing is left", body = crate::error::Problem),
         (status = 503, description = "A dependency failed; nothing is left", body = crate::error::Problem)))]
 pub(crate) async fn create(
@@ -67,15 +77,84 @@ pub(crate) async fn create(
     http: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let context = Context::new(app.clone(), &settings, &who, &http);
+    let is_form = admission::is_form(http.headers());
+    if !is_form && tus::is_spoken(http.headers()) {
+        return Ok(resumable::answered(
+            tus::create(&context, payload).await,
+            tus::refusal,
+        ));
+    }
+    let complete = draft::is_complete(http.headers());
+    if complete == Some(false) {
+        let created = create_incomplete(&context, payload).await;
+        let refusal = |error| draft::refusal_of_append(&context, error);
+        return Ok(resumable::answered(created, refusal));
+    }
     let app = app.into_inner();
     let file = Request::new(&app, &who, &http, None)?
         .receive(payload)
         .await?;
+    if complete == Some(true) {
+        return draft::complete(&context, &file);
+    }
     let body = wire::FileBody::new(&file, &settings.public_url)?;
     let location = wire::file_url(&settings.public_url, file.id.as_str());
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
         .json(body))
+}
+
+async fn create_incomplete(
+    context: &Context<'_>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if admission::is_form(context.headers()) {
+        let whole = "a form comes in one request: Upload-Complete is ?1 there";
+        return Err(Error::Malformed(whole.to_owned()).into());
+    }
+    let described = Described::of(context.http)?;
+    draft::create(context, described, payload).await
+}
+
+/// What a raw upload says of its file, in its address and its header.
+pub(crate) struct Described {
+    pub(crate) name: Option<FileName>,
+    pub(crate) declared_type: Option<ContentType>,
+    pub(crate) visibility: Visibility,
+    pub(crate) account: Option<AccountId>,
+}
+
+impl Described {
+    fn of(http: &HttpRequest) -> Result<Self, ApiError> {
+        let query = raw_query(http)?;
+        let visibility = query.visibility.as_deref().map(params::visibility);
+        Ok(Self {
+            name: raw_name(http, &query),
+            declared_type: declared_type(http),
+            visibility: visibility.transpose()?.unwrap_or_default(),
+            account: query.account_id.as_deref().map(account).transpose()?,
+        })
+    }
+}
+
+fn raw_query(http: &HttpRequest) -> Result<RawQuery, Error> {
+    web::Query::<RawQuery>::from_query(http.query_string())
+        .map(web::Query::into_inner)
+        .map_err(|error| Error::BadValue(error.to_string()))
+}
+
+fn raw_name(http: &HttpRequest, query: &RawQuery) -> Option<FileName> {
+    let name = query.filename.clone().or_else(|| {
+        let value = http.headers().get(header::CONTENT_DISPOSITION)?;
+        filename(&header::ContentDisposition::from_raw(value).ok()?)
+    });
+    name.map(|name| FileName::clean(&name))
+}
+
+fn declared_type(http: &HttpRequest) -> Option<ContentType> {
+    let declared = conditions::text(http.headers(), header::CONTENT_TYPE);
+    declared.as_deref().and_then(ContentType::parse)
 }
 
 /// Uploads a file by a form, for existing clients.
@@ -134,22 +213,18 @@ impl<'a> Request<'a> {
         if !who.may_upload() {
             return Err(Error::Unauthenticated.into());
         }
-        for resumable in ["tus-resumable", "upload-complete"] {
-            if http.headers().contains_key(resumable) {
-                return Err(
-                    Error::Malformed("resumable uploads are not available".to_owned()).into(),
-                );
-            }
+        if draft::is_complete(http.headers()) == Some(false) {
+            let elsewhere = "an upload of several requests is created by POST at the collection";
+            return Err(Error::Malformed(elsewhere.to_owned()).into());
         }
+        draft::check_lengths(http.headers())?;
         if http.headers().contains_key(header::CONTENT_RANGE) {
             // RFC 9110 §14.5: a stretch must not be taken for the whole.
             let partial = "a body with Content-Range would replace the whole file";
             return Err(Error::Malformed(partial.to_owned()).into());
         }
         admission::check_length(http.headers(), app.limits.max_file_size)?;
-        let query = web::Query::<RawQuery>::from_query(http.query_string())
-            .map_err(|error| Error::BadValue(error.to_string()))?
-            .into_inner();
+        let query = raw_query(http)?;
         Ok(Self {
             app,
             who,
@@ -180,13 +255,8 @@ impl<'a> Request<'a> {
         mut inbound: Inbound,
         digest: Option<Sha256Digest>,
     ) -> Result<Started, ApiError> {
-        let headers = self.http.headers();
-        let name = self.query.filename.clone().or_else(|| {
-            let value = headers.get(header::CONTENT_DISPOSITION)?;
-            filename(&header::ContentDisposition::from_raw(value).ok()?)
-        });
-        let declared = conditions::text(headers, header::CONTENT_TYPE);
-        let declared = declared.as_deref().and_then(ContentType::parse);
+        let name = raw_name(self.http, &self.query);
+        let declared = declared_type(self.http);
         let fields = Fields {
             visibility: self
                 .query
@@ -197,7 +267,6 @@ impl<'a> Request<'a> {
             metadata: None,
             account: None,
         };
-        let name = name.map(|name| FileName::clean(&name));
         let mut upload = match self.begin(name, declared, digest, fields).await? {
             Started::Running(upload) => upload,
             replay @ Started::Replay(_) => return Ok(replay),
@@ -304,7 +373,7 @@ impl<'a> Request<'a> {
     }
 }
 
-fn account(text: &str) -> Result<AccountId, Error> {
+pub(crate) fn account(text: &str) -> Result<AccountId, Error> {
     AccountId::parse(text.trim()).map_err(|error| Error::BadValue(format!("account_id {error}")))
 }
 

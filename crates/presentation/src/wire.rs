@@ -140,6 +140,15 @@ pub(crate) fn file_url(public_url: &str, id: &str) -> String {
     format!("{}/{}", public_url.trim_end_matches('/'), segment(id))
 }
 
+/// The absolute address of an upload of several requests.
+pub(crate) fn upload_url(public_url: &str, id: &str) -> String {
+    format!(
+        "{}/uploads/{}",
+        public_url.trim_end_matches('/'),
+        segment(id)
+    )
+}
+
 /// The answer to existing clients of the form upload.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UploadedBody {

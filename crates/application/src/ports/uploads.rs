@@ -106,6 +106,21 @@ impl Stretch {
             StretchAt::Piece { .. } => None,
         }
     }
+
+    /// The piece's row in the ledger, if it is one.
+    #[must_use]
+    pub const fn piece(&self) -> Option<VersionId> {
+        match &self.at {
+            StretchAt::Piece { version, .. } => Some(*version),
+            StretchAt::Part { .. } => None,
+        }
+    }
+
+    /// The offset behind its last byte.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.start + self.size
+    }
 }
 
 /// An upload as its rows have it.

@@ -131,7 +131,7 @@ pub(super) fn lost() -> Error {
 }
 
 impl Limits {
-    const fn delay_after(&self, error: &StoreError) -> Duration {
+    pub(crate) const fn delay_after(&self, error: &StoreError) -> Duration {
         match error {
             StoreError::Unavailable(_) => self.uncertain_delay,
             _ => Duration::ZERO,

@@ -166,7 +166,7 @@ async fn read_field(name: &str, field: &mut Part, fields: &mut Fields) -> Result
             let text = text(field, name, AccountId::MAX_BYTES).await?;
             fields.account = Some(super::account(&text)?);
         }
-        "topic" => return Err(Error::BadValue("topics are not available".to_owned()).into()),
+        "topic" => return Err(no_topics().into()),
         _ => {
             let mut length = 0;
             while let Some(chunk) = next(field).await? {
@@ -192,7 +192,11 @@ async fn text(field: &mut Part, name: &str, limit: usize) -> Result<String, ApiE
         .map_err(|_| Error::BadValue(format!("the part `{name}` is not UTF-8")).into())
 }
 
-fn metadata(text: &str) -> Result<Metadata, ApiError> {
+/// Reads metadata: a JSON object.
+///
+/// # Errors
+/// [`Error::BadValue`].
+pub(crate) fn metadata(text: &str) -> Result<Metadata, ApiError> {
     let object: Map<String, Value> = serde_json::from_str(text)
         .map_err(|error| Error::BadValue(format!("`metadata` is not a JSON object: {error}")))?;
     Metadata::from_json(Value::Object(object).to_string())
@@ -224,4 +228,9 @@ fn malformed(error: &MultipartError) -> Error {
         MultipartError::Incomplete => Error::Malformed("the form ended early".to_owned()),
         other => Error::Malformed(format!("the form cannot be read: {other}")),
     }
+}
+
+/// The answer to topics.
+pub(crate) fn no_topics() -> Error {
+    Error::BadValue("topics are not available".to_owned())
 }

@@ -1,0 +1,223 @@
+//! Uploads that take several requests: created, appended to, asked about, given up, made a file.
+//!
+//! A request that changes an upload holds it by a lease; a newer request takes it over, on whatever replica. What is
+//! durable is kept with the offset, so nothing that was acknowledged is asked for again.
+
+mod append;
+mod assemble;
+mod body;
+mod checksum;
+mod finish;
+mod hold;
+mod join;
+mod sink;
+
+use std::sync::Arc;
+
+use cloakroom_domain::{
+    AccountId, ContentType, FileId, FileName, Metadata, ObjectKey, Principal, Sha256Digest,
+    Timestamp, UploadKind, UploadProgress, UploadState, VersionId, Visibility,
+};
+
+pub use self::{
+    append::{Append, Appended, Appending, End, append},
+    checksum::Checksum,
+    join::join,
+};
+use crate::{
+    App, Error,
+    ports::{NewUploadRow, UploadRecord, UploadTarget},
+    upload::caller_key,
+};
+
+/// What an upload is to become.
+#[derive(Debug, Clone)]
+pub struct NewResumable {
+    /// What it is for.
+    pub kind: UploadKind,
+    /// The account to upload into, for callers that name one.
+    pub account: Option<AccountId>,
+    /// The name of the file.
+    pub name: Option<FileName>,
+    /// The type it was declared as.
+    pub declared_type: Option<ContentType>,
+    /// Who else may read it.
+    pub visibility: Visibility,
+    /// Key-value metadata.
+    pub metadata: Metadata,
+    /// The digest that the bytes must have.
+    pub digest: Option<Sha256Digest>,
+    /// Its length in bytes, where it is known.
+    pub length: Option<u64>,
+    /// The header that described it (tus 1.0.0 `Upload-Metadata`), to be given back as it came.
+    pub described: Option<String>,
+}
+
+/// An upload as its creator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadStatus {
+    /// Its id, and the file's once it is one.
+    pub id: FileId,
+    /// What it is for.
+    pub kind: UploadKind,
+    /// Where it is in its life.
+    pub state: UploadState,
+    /// How far it is.
+    pub progress: UploadProgress,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// The header that described it, as it came.
+    pub described: Option<String>,
+    /// What was wrong with it, once it has failed.
+    pub failure: Option<String>,
+}
+
+impl From<UploadRecord> for UploadStatus {
+    fn from(record: UploadRecord) -> Self {
+        Self {
+            id: record.id,
+            kind: record.kind,
+            state: record.state,
+            progress: record.progress,
+            expires_at: record.expires_at,
+            described: record.target.described,
+            failure: record.failure,
+        }
+    }
+}
+
+/// How a caller says that an upload has every byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completion {
+    /// By its length: the last byte completes it (tus 1.0.0).
+    ByLength,
+    /// By saying so (draft-ietf-httpbis-resumable-upload).
+    ByWord,
+}
+
+/// Creates an upload without bytes.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] or [`Error::MissingField`] if the caller cannot upload or names no account;
+/// [`Error::TooLarge`]; failures of the database.
+pub async fn create(app: &App, who: &Principal, new: NewResumable) -> Result<UploadStatus, Error> {
+    let row = new_row(app, who, new)?;
+    Ok(app.uploads.create(row).await?.into())
+}
+
+fn new_row(app: &App, who: &Principal, new: NewResumable) -> Result<NewUploadRow, Error> {
+    if !who.may_upload() {
+        return Err(Error::Unauthenticated);
+    }
+    UploadProgress::begin(new.length, app.limits.max_file_size)?;
+    let named = new.account.filter(|_| who.names_account());
+    let account = named.or_else(|| who.account.clone());
+    let account = account.ok_or(Error::MissingField("account_id"))?;
+    let name = new.name.unwrap_or_else(|| FileName::clean(""));
+    let id = FileId::random();
+    Ok(NewUploadRow {
+        version: VersionId::random(),
+        key: ObjectKey::mint(&account, &id, &name),
+        creator: caller_key(who),
+        kind: new.kind,
+        length: new.length,
+        target: UploadTarget {
+            owner: who.owner_in(account.clone()),
+            name,
+            declared_type: new.declared_type,
+            visibility: new.visibility,
+            metadata: new.metadata,
+            digest: new.digest,
+            described: new.described,
+        },
+        lifetime: app.limits.upload_expiry,
+        id,
+        account,
+    })
+}
+
+/// How far the caller's upload is. A request that still sends bytes for it is ended first, so the offset stands;
+/// an upload that has every byte and was not made a file, because a replica died over it, is made one now.
+///
+/// # Errors
+/// [`Error::UploadMissing`] for one that is not the caller's, too; [`Error::UploadGone`]; [`Error::UploadHeld`] if
+/// another request would not yield; what finishing answers; failures of the database.
+pub async fn status(
+    app: &Arc<App>,
+    who: &Principal,
+    id: &FileId,
+    completion: Completion,
+) -> Result<UploadStatus, Error> {
+    let record = find_own(app, who, id).await?;
+    if !record.state.is_live() || record.kind == UploadKind::Direct {
+        return settled(record);
+    }
+    let left_over = record.progress.is_whole() && completion == Completion::ByLength;
+    if !record.is_held && !left_over && record.state == UploadState::Open {
+        return Ok(record.into());
+    }
+    if record.kind == UploadKind::Joined {
+        return Ok(record.into());
+    }
+    let held = match hold::hold(app, id).await? {
+        hold::Taken::Held(held) => held,
+        hold::Taken::Ended(record) => return settled(*record),
+    };
+    let whole = held.record().progress.is_whole();
+    if whole
+        && (completion == Completion::ByLength || held.record().state == UploadState::Completing)
+    {
+        finish::finish_soon(held).await?;
+        return settled(find_own(app, who, id).await?);
+    }
+    let record = held.record().clone();
+    held.let_go(None).await?;
+    settled(record)
+}
+
+fn settled(record: UploadRecord) -> Result<UploadStatus, Error> {
+    if record.state.is_gone() {
+        return Err(Error::UploadGone);
+    }
+    Ok(record.into())
+}
+
+/// Gives the caller's upload up and removes its bytes. The file that a finished upload became goes to the trash,
+/// unless it has changed since.
+///
+/// # Errors
+/// As [`status`].
+pub async fn terminate(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(), Error> {
+    let record = find_own(app, who, id).await?;
+    if record.state.is_live() || (record.kind == UploadKind::Partial && !record.state.is_gone()) {
+        match hold::hold(app, id).await? {
+            hold::Taken::Held(held) => return held.terminate().await,
+            hold::Taken::Ended(record) => return give_up_ended(app, *record).await,
+        }
+    }
+    give_up_ended(app, record).await
+}
+
+async fn give_up_ended(app: &App, record: UploadRecord) -> Result<(), Error> {
+    if record.state.is_gone() {
+        return Err(Error::UploadGone);
+    }
+    if let Some(file) = app.files.find_fresh(&record.id).await?
+        && file.revision == 1
+        && file.deleted_at.is_none()
+    {
+        app.files.trash(&record.id, file.revision).await?;
+    }
+    Ok(())
+}
+
+/// The caller's upload, whatever its state. Another's is as if it were not there.
+async fn find_own(app: &App, who: &Principal, id: &FileId) -> Result<UploadRecord, Error> {
+    if !who.may_upload() {
+        return Err(Error::Unauthenticated);
+    }
+    let record = app.uploads.find(id).await?;
+    record
+        .filter(|record| record.creator == caller_key(who))
+        .ok_or(Error::UploadMissing)
+}

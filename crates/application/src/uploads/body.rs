@@ -1,0 +1,405 @@
+//! Receiving the bytes of one request: placed, hashed, written, and kept with the offset as they become durable.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use cloakroom_domain::{AppendError, UploadProgress};
+use tokio::time::Instant;
+
+use super::{
+    append::Append,
+    checksum::Check,
+    hold::Held,
+    sink::{Closed, Parts, Piece, Sink},
+};
+use crate::{
+    Error,
+    hashes::Hashes,
+    ports::{Ending, Saved, Stretch, WritePosition},
+};
+
+/// The offset is kept at least this often while bytes come ...
+const SAVE_AFTER: Duration = Duration::from_secs(8);
+/// ... and after so many bytes.
+const SAVE_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes that have become no part for so long go to a piece: a slow client must not hold the memory of a part.
+const PARK_AFTER: Duration = Duration::from_secs(20);
+/// A piece is never longer, in bytes.
+const PIECE_BYTES: u64 = 64 * 1024 * 1024;
+/// So many pieces are written together as one before there is another.
+const MAX_PIECES: usize = 256;
+/// Bytes written at once where it is not known where a part ends.
+const STEP: usize = 64 * 1024;
+
+/// One request's bytes on their way into an upload.
+pub(super) struct Receiving {
+    held: Held,
+    /// With what was written, durable or not.
+    progress: UploadProgress,
+    /// The offset that is kept.
+    kept: u64,
+    hashes: Option<Hashes>,
+    /// The state of the hashes at the ends of parts that are not durable yet.
+    snapshots: VecDeque<(u64, Vec<u8>)>,
+    /// The last part and the pieces behind it, as they are kept.
+    tail: Vec<Stretch>,
+    /// Stretches that are durable and not kept yet.
+    fresh: Vec<Stretch>,
+    sink: Option<Sink>,
+    position: WritePosition,
+    check: Option<Check>,
+    /// Bytes that the request announced and that have not come.
+    left: Option<u64>,
+    is_slow: bool,
+    kept_at: Instant,
+}
+
+impl Receiving {
+    /// Begins to receive into an upload that has been checked to take these bytes.
+    pub(super) fn new(mut held: Held, progress: UploadProgress, append: &Append) -> Self {
+        let record = held.record();
+        let hashes = match &record.hashes {
+            _ if progress.offset() == 0 => Some(Hashes::new()),
+            Some(state) => Hashes::restore(state),
+            None => None,
+        };
+        Self {
+            kept: progress.offset(),
+            hashes: hashes.filter(|hashes| hashes.size() == progress.offset()),
+            snapshots: VecDeque::new(),
+            position: WritePosition {
+                write_id: record.write_id.clone(),
+                next_number: record.next_number,
+            },
+            tail: std::mem::take(&mut held.lease.tail),
+            fresh: Vec::new(),
+            sink: None,
+            check: append.checksum.clone().map(Check::new),
+            left: append.body,
+            is_slow: false,
+            kept_at: Instant::now(),
+            progress,
+            held,
+        }
+    }
+
+    /// Resolves when another request asks for the upload.
+    pub(super) async fn asked(&mut self) {
+        self.held.holding.asked().await;
+    }
+
+    /// How far the upload is, with bytes that are not durable.
+    pub(super) const fn progress(&self) -> &UploadProgress {
+        &self.progress
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// They are more than the upload's length or the limit: none of these is taken. Failures of database and store.
+    pub(super) async fn take(&mut self, data: Bytes) -> Result<(), Error> {
+        let limit = self.held.app.limits.max_file_size;
+        self.progress
+            .place(self.progress.offset(), Some(data.len() as u64), limit)
+            .map_err(|error| refusal(error, self.progress.offset()))?;
+        if let Some(check) = &mut self.check {
+            check.update(&data);
+        }
+        self.write(data).await?;
+        if self.check.is_none() {
+            self.keep_up().await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, mut data: Bytes) -> Result<(), Error> {
+        while !data.is_empty() {
+            let cut = self.opened().await?.until_cut();
+            let room = cut.map_or(STEP, |room| usize::try_from(room).unwrap_or(usize::MAX));
+            let chunk = data.split_to(room.min(data.len()));
+            let length = chunk.len() as u64;
+            if let Some(hashes) = &mut self.hashes {
+                hashes.update(&chunk);
+            }
+            if let Some(sink) = &mut self.sink {
+                sink.write(chunk).await?;
+            }
+            let limit = self.held.app.limits.max_file_size;
+            self.progress
+                .advance(length, limit)
+                .map_err(|error| refusal(error, self.progress.offset()))?;
+            self.left = self.left.map(|left| left.saturating_sub(length));
+            if cut == Some(length)
+                && let Some(hashes) = &self.hashes
+            {
+                self.snapshots
+                    .push_back((self.progress.offset(), hashes.save()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the offset from time to time, and lets go of memory that a slow client would hold.
+    async fn keep_up(&mut self) -> Result<(), Error> {
+        let waiting = self.kept_at.elapsed();
+        let unkept = self.progress.offset() - self.kept;
+        if waiting < SAVE_AFTER && unkept < SAVE_BYTES {
+            return Ok(());
+        }
+        if let Some(sink) = &mut self.sink {
+            let durable = sink.durable().await?;
+            self.note(durable);
+        }
+        if self.reached() > self.kept {
+            return self.save().await;
+        }
+        let is_piece = matches!(self.sink, Some(Sink::Piece(_)));
+        if waiting >= PARK_AFTER || (is_piece && unkept >= PIECE_BYTES) {
+            return self.park().await;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and keeps it; the next bytes open a sink of their own.
+    pub(super) async fn park(&mut self) -> Result<(), Error> {
+        if self.check.is_some() || self.sink.is_none() {
+            return Ok(());
+        }
+        self.is_slow = true;
+        self.close(Ending::More).await?;
+        self.save().await
+    }
+
+    async fn opened(&mut self) -> Result<&Sink, Error> {
+        if self.sink.is_none() {
+            let sink = self.open().await?;
+            self.sink = Some(sink);
+        }
+        self.sink
+            .as_ref()
+            .ok_or_else(|| Error::Internal("an upload without a sink".into()))
+    }
+
+    /// Chooses where the next bytes go. What is too short for a part, or comes too slowly to fill one soon, is a piece.
+    async fn open(&mut self) -> Result<Sink, Error> {
+        let offset = self.progress.offset();
+        let pieces = self.tail.iter().filter(|it| it.piece().is_some()).count();
+        let start = self.pieces_from();
+        let last = self.tail.iter().rev().find(|it| it.piece().is_none());
+        let parts = Parts::open(&self.held, &self.position, last).await?;
+        let waiting = offset - start;
+        let parts = parts.filter(|parts| match (parts.length(), self.left) {
+            (None, _) => true,
+            (Some(part), Some(left)) if !self.is_slow => waiting + left >= part,
+            (Some(_), None) if !self.is_slow => true,
+            (Some(part), _) => waiting >= part,
+        });
+        let (mut sink, gathered) = match parts {
+            Some(parts) => (Sink::from(parts), true),
+            None if pieces >= MAX_PIECES => {
+                (Piece::open(&self.held, start, None).await?.into(), true)
+            }
+            None => {
+                let size = self.left.filter(|_| !self.is_slow);
+                (Piece::open(&self.held, offset, size).await?.into(), false)
+            }
+        };
+        if gathered {
+            for piece in self.tail.iter().filter(|it| it.piece().is_some()) {
+                super::assemble::feed(&self.held.app, piece, &mut sink).await?;
+            }
+        }
+        Ok(sink)
+    }
+
+    /// The offset from which on the upload lies in pieces.
+    fn pieces_from(&self) -> u64 {
+        let first = self.tail.iter().find(|it| it.piece().is_some());
+        first.map_or(self.kept, |piece| piece.start)
+    }
+
+    fn note(&mut self, stretches: Vec<Stretch>) {
+        for stretch in stretches {
+            // A part that has grown takes its own place.
+            self.fresh.retain(|known| known.start != stretch.start);
+            self.fresh.push(stretch);
+        }
+    }
+
+    async fn close(&mut self, ending: Ending) -> Result<(), Error> {
+        let Some(sink) = self.sink.take() else {
+            return Ok(());
+        };
+        let Closed {
+            stretches,
+            rest,
+            position,
+            error,
+        } = sink.close(&self.held.app, ending).await;
+        self.note(stretches);
+        self.position = position.unwrap_or_else(|| self.position.clone());
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let length = rest.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        let start = self.progress.offset() - length;
+        let mut piece = Sink::from(Piece::open(&self.held, start, Some(length)).await?);
+        for bytes in rest {
+            piece.write(bytes).await?;
+        }
+        let closed = piece.close(&self.held.app, ending).await;
+        self.note(closed.stretches);
+        closed.error.map_or(Ok(()), Err)
+    }
+
+    /// The offset up to which everything is durable, kept or not.
+    fn reached(&self) -> u64 {
+        let end = self.fresh.last().map_or(0, Stretch::end);
+        end.max(self.kept)
+    }
+
+    /// What there is to keep. Fresh stretches that do not reach as far as the pieces that they replace wait.
+    fn to_keep(&mut self) -> Saved {
+        let offset = self.reached();
+        let usable = self
+            .fresh
+            .last()
+            .is_some_and(|last| last.end() >= self.kept);
+        let stretches = if usable {
+            std::mem::take(&mut self.fresh)
+        } else {
+            Vec::new()
+        };
+        let changed_from = stretches.first().map_or(offset, |first| first.start);
+        self.tail.retain(|stretch| stretch.start < changed_from);
+        self.tail.extend(stretches.iter().cloned());
+        let parts = self.tail.iter().rposition(|it| it.piece().is_none());
+        self.tail.drain(..parts.unwrap_or(0));
+        Saved {
+            progress: UploadProgress::restore(offset, self.progress.length())
+                .unwrap_or(self.progress),
+            hashes: self.hashes_at(offset),
+            write_id: self.position.write_id.clone(),
+            next_number: self.position.next_number,
+            changed_from,
+            stretches,
+            lifetime: self.held.app.limits.upload_expiry,
+        }
+    }
+
+    fn hashes_at(&mut self, offset: u64) -> Option<Vec<u8>> {
+        while self.snapshots.front().is_some_and(|(at, _)| *at < offset) {
+            self.snapshots.pop_front();
+        }
+        if offset == self.progress.offset() {
+            return self.hashes.as_ref().map(Hashes::save);
+        }
+        let (at, state) = self.snapshots.front()?;
+        (*at == offset).then(|| state.clone())
+    }
+
+    async fn save(&mut self) -> Result<(), Error> {
+        if let Some(position) = self.sink.as_ref().and_then(Sink::position) {
+            self.position = position;
+        }
+        let mut saved = self.to_keep();
+        // Numbers stay ours while we write on.
+        saved.next_number += crate::ports::NUMBERS_AT_A_TIME;
+        let offset = saved.progress.offset();
+        self.held.save(saved).await?;
+        self.kept = offset;
+        self.kept_at = Instant::now();
+        Ok(())
+    }
+
+    /// Makes the rest durable, keeps it and goes on holding, for the upload is whole.
+    ///
+    /// # Errors
+    /// [`Error::ChunkMismatch`], after which nothing of this request counts; failures of database and store, after
+    /// which what is durable is kept. The upload is held by nobody then.
+    pub(super) async fn complete(mut self, length: u64) -> Result<(Held, Option<Hashes>), Error> {
+        self.verify().await?;
+        if let Err(error) = self.progress.learn(length, u64::MAX) {
+            self.let_go(Ending::More).await?;
+            return Err(error.into());
+        }
+        match self.close(Ending::Last).await {
+            Ok(()) => {}
+            Err(error) => {
+                self.let_go(Ending::More).await?;
+                return Err(error);
+            }
+        }
+        self.save().await?;
+        self.held.lease.record.progress = self.progress;
+        self.held
+            .lease
+            .record
+            .write_id
+            .clone_from(&self.position.write_id);
+        self.held.lease.record.next_number = self.position.next_number;
+        Ok((self.held, self.hashes))
+    }
+
+    /// Makes durable what came, keeps it and lets go of the upload.
+    ///
+    /// # Errors
+    /// As [`Receiving::complete`].
+    pub(super) async fn pause(mut self) -> Result<UploadProgress, Error> {
+        self.verify().await?;
+        self.let_go(Ending::More).await
+    }
+
+    /// Keeps what came of a request that was cut short, unless it stated a checksum: then nothing of it counts.
+    pub(super) async fn cut_short(mut self) -> Result<UploadProgress, Error> {
+        if self.check.take().is_some() {
+            return self.discard().await;
+        }
+        self.let_go(Ending::More).await
+    }
+
+    /// Ends the upload for good: more came than can belong to it.
+    pub(super) async fn fail(mut self, why: &str) -> Result<(), Error> {
+        if let Some(sink) = self.sink.take() {
+            sink.discard(&self.held.app).await;
+        }
+        self.held.fail(why).await
+    }
+
+    async fn verify(&mut self) -> Result<(), Error> {
+        if self.check.take().is_none_or(Check::holds) {
+            return Ok(());
+        }
+        self.discard().await?;
+        Err(Error::ChunkMismatch)
+    }
+
+    async fn discard(&mut self) -> Result<UploadProgress, Error> {
+        if let Some(sink) = self.sink.take() {
+            sink.discard(&self.held.app).await;
+        }
+        self.fresh.clear();
+        self.held.let_go(None).await?;
+        Ok(self.held.record().progress)
+    }
+
+    async fn let_go(&mut self, ending: Ending) -> Result<UploadProgress, Error> {
+        let closed = self.close(ending).await;
+        let saved = self.to_keep();
+        let progress = saved.progress;
+        self.held.let_go(Some(saved)).await?;
+        closed.map(|()| progress)
+    }
+}
+
+/// A refusal of bytes, as the use case tells it.
+pub(super) fn refusal(error: AppendError, provided: u64) -> Error {
+    match error {
+        AppendError::Misplaced(expected) => Error::WrongOffset { expected, provided },
+        AppendError::TooLarge(limit) => Error::TooLarge { limit },
+        beyond @ AppendError::BeyondLength(_) => Error::InconsistentLength(beyond.to_string()),
+    }
+}
