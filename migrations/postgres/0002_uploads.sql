@@ -5,7 +5,11 @@
 
 ALTER TABLE file_versions ADD COLUMN upload_id TEXT COLLATE "C";
 
-CREATE INDEX file_versions_of_uploads ON file_versions (upload_id) WHERE upload_id IS NOT NULL;
+CREATE INDEX file_versions_of_uploads ON file_versions (upload_id) WHERE state = 'pending';
+
+-- What may expire for not having moved is only what no upload governs.
+DROP INDEX file_versions_pending;
+CREATE INDEX file_versions_pending ON file_versions (touched_at, version_id) WHERE state = 'pending' AND upload_id IS NULL;
 
 CREATE TABLE uploads (
     -- The file's id, once there is one.
@@ -35,6 +39,10 @@ CREATE TABLE uploads (
     write_id TEXT,
     -- The lowest number of a part that was given to nobody.
     next_number BIGINT NOT NULL CHECK (next_number >= 1),
+    -- What it is again if the holder lets go without having written.
+    free_number BIGINT NOT NULL CHECK (free_number >= 1),
+    -- Parts with lower numbers may still be written to, by a holder that was overtaken.
+    loose_below BIGINT NOT NULL CHECK (loose_below >= 1),
     -- The state of the hashes at `received`; NULL where the bytes must be read again.
     hashes BYTEA,
     held BOOLEAN NOT NULL,
@@ -49,9 +57,11 @@ CREATE TABLE uploads (
     expires_at BIGINT NOT NULL
 );
 
-CREATE INDEX uploads_expiry ON uploads (expires_at, upload_id) WHERE state = 'open'
-    OR (state = 'finished' AND kind = 'partial') OR state = 'completing';
-CREATE INDEX uploads_ended ON uploads (touched_at, upload_id) WHERE state NOT IN ('open', 'completing');
+-- The conditions stand in the statements as they stand here.
+CREATE INDEX uploads_expiry ON uploads (expires_at, upload_id)
+    WHERE state IN ('open', 'completing') OR (state = 'finished' AND kind = 'partial');
+CREATE INDEX uploads_ended ON uploads (touched_at, upload_id)
+    WHERE state IN ('failed', 'expired', 'terminated') OR (state = 'finished' AND kind <> 'partial');
 
 -- What of an upload is durable, and where.
 CREATE TABLE upload_stretches (

@@ -7,11 +7,11 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error, Permissions, Rates,
+    Error, Permissions, Rates, Turns,
     hot::HotBodies,
     ports::{
         Authenticator, Dependency, FileRepository, ObjectStore, RevocationFeed, StoreRegistry,
-        TokenRepository, VersionLedger,
+        TokenRepository, UploadRepository, VersionLedger,
     },
 };
 
@@ -22,6 +22,8 @@ pub struct Limits {
     pub max_file_size: u64,
     /// A pending upload that has not moved for so long is given up.
     pub pending_ttl: Duration,
+    /// An upload of several requests lives for so long without a change; for as long again it is known to have ended.
+    pub upload_expiry: Duration,
     /// Bytes of a deleted version stay for so long.
     pub delete_delay: Duration,
     /// An object whose write had an unknown outcome is deleted again after so long.
@@ -63,6 +65,10 @@ pub struct App {
     pub files: Arc<dyn FileRepository>,
     /// The write protocol's rows.
     pub ledger: Arc<dyn VersionLedger>,
+    /// Uploads that take several requests.
+    pub uploads: Arc<dyn UploadRepository>,
+    /// Who of this process holds one of them.
+    pub turns: Turns,
     /// Tokens that the service issues.
     pub tokens: Arc<dyn TokenRepository>,
     /// Which stores there are.

@@ -20,6 +20,7 @@ pub mod rates;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod turns;
 mod upload;
 pub mod uploads;
 mod versions;
@@ -40,5 +41,6 @@ pub use permissions::{
 };
 pub use rates::{Attempt, Rates, Recognised, recognise};
 pub use sweep::{SweepReport, sweep};
+pub use turns::{Holding, Turns};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};
 pub use versions::{VersionPage, delete_version, restore_version, versions};

@@ -23,6 +23,7 @@ mod schema;
 mod session;
 mod sql;
 mod tokens;
+mod uploads;
 
 use std::{
     fs,

@@ -13,7 +13,7 @@ pub(crate) mod tasks;
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits, Permissions, Rates,
+    App, Background, Limits, Permissions, Rates, Turns,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
@@ -68,6 +68,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
+        uploads: database.clone(),
+        turns: Turns::default(),
         tokens: tokens.clone(),
         registry: database.clone(),
         stores,
@@ -102,6 +104,8 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
     let app = App {
         files: database.clone(),
         ledger: database.clone(),
+        uploads: database.clone(),
+        turns: Turns::default(),
         tokens: database.clone(),
         registry: database.clone(),
         stores,
@@ -146,6 +150,7 @@ const fn limits(config: &Config) -> Limits {
     Limits {
         max_file_size: config.limits.max_file_size,
         pending_ttl: config.sweeping.pending_ttl,
+        upload_expiry: config.sweeping.upload_expiry,
         delete_delay: config.sweeping.delete_delay,
         uncertain_delay: config.sweeping.uncertain_delay,
         sweep_interval: config.sweeping.interval,

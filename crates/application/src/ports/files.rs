@@ -196,7 +196,8 @@ pub trait FileRepository: Send + Sync {
     async fn list(&self, filter: &FileFilter) -> Result<Vec<File>, RepositoryError>;
 
     /// Turns a pending row into a file or a version, with its event's place in the same transaction.
-    /// With a claim, the answer is kept under its key in the same transaction.
+    /// With a claim, the answer is kept under its key in the same transaction. With an upload's generation, that upload
+    /// is finished in it, and whatever else was written for it is to be removed.
     async fn commit(&self, commit: Commit) -> Result<File, CommitError>;
 
     /// Changes a file outside the trash if its revision is still `expected`. `None`: it is gone or has changed.

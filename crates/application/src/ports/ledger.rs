@@ -128,7 +128,8 @@ pub trait VersionLedger: Send + Sync {
     /// `false`: it was not pending.
     async fn give_up(&self, version: VersionId, delay: Duration) -> Result<bool, RepositoryError>;
 
-    /// Turns up to `limit` rows pending for longer than `age` without a renewal into `deleting`, due now.
+    /// Turns up to `limit` rows pending for longer than `age` without a renewal into `deleting`, due now. Not those of
+    /// uploads that take several requests: they live as long as the upload.
     async fn expire_pending(&self, age: Duration, limit: u32) -> Result<u64, RepositoryError>;
 
     /// Up to `limit` rows that are `deleting` and due, oldest first. Several replicas may get the same ones.

@@ -132,7 +132,7 @@ pub struct UploadRecord {
     pub creator: String,
     /// What it is for.
     pub kind: UploadKind,
-    /// Where it is in its life.
+    /// Where it is in its life. One whose time is over is `Expired`, also before [`UploadRepository::expire`] came by.
     pub state: UploadState,
     /// How far it is: everything up to the offset is durable.
     pub progress: UploadProgress,
@@ -176,8 +176,10 @@ pub struct Lease {
     pub record: UploadRecord,
     /// Its last stretches: those that are pieces, and the last part before them.
     pub tail: Vec<Stretch>,
-    /// Whether the holder before is known to write no more.
+    /// Whether whoever wrote the last part is known to write no more: nobody was overtaken since that part was begun.
     pub is_alone: bool,
+    /// The turn under which it was got. Who asks with a later one wants it; see [`Turns`](crate::Turns).
+    pub turn: u64,
 }
 
 /// What became of asking for an upload.
@@ -206,7 +208,7 @@ pub struct Saved {
     pub hashes: Option<Vec<u8>>,
     /// What the store calls the unfinished object.
     pub write_id: Option<String>,
-    /// The lowest number that this holder will not use.
+    /// The lowest number that this holder has not used. If it goes on holding, sixteen from there on are its own.
     pub next_number: u32,
     /// Stretches that begin here or later are forgotten, and those of them that are pieces are removed.
     pub changed_from: u64,
@@ -253,7 +255,8 @@ pub trait UploadRepository: Send + Sync {
         saved: Saved,
     ) -> Result<bool, RepositoryError>;
 
-    /// Keeps what was achieved, if anything, and lets go.
+    /// Keeps what was achieved, and lets go. `None`: nothing was written since the last [`UploadRepository::save`], or
+    /// since it was got. Whoever may have begun a part, however that went, says the numbers that it did not use.
     async fn release(
         &self,
         id: &FileId,
@@ -261,10 +264,11 @@ pub trait UploadRepository: Send + Sync {
         saved: Option<Saved>,
     ) -> Result<bool, RepositoryError>;
 
-    /// Says that its bytes are being made a file, the first time and every few seconds again.
+    /// Says that its bytes are being made a file, the first time and every few seconds again. Whoever lets go of it in
+    /// this state leaves it to the next who asks.
     async fn completing(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError>;
 
-    /// Ends a partial upload whose object is whole; its body stays pending until it is joined, and its pieces go.
+    /// Ends a partial upload whose object is whole; its body stays pending for its lifetime, and its pieces go.
     async fn finish_partial(
         &self,
         id: &FileId,
@@ -282,11 +286,15 @@ pub trait UploadRepository: Send + Sync {
         delay: Duration,
     ) -> Result<bool, RepositoryError>;
 
-    /// Turns up to `limit` uploads whose time is over into `Expired`, bodies and pieces due now.
+    /// Turns up to `limit` uploads whose time is over into `Expired`; bodies and pieces are due now, or in ten minutes
+    /// where a request still holds the upload and may be writing them.
     async fn expire(&self, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Forgets up to `limit` uploads that ended longer ago than `age`.
+    /// Forgets up to `limit` uploads that ended longer ago than `age`. A partial upload that waits has not ended.
     async fn forget(&self, age: Duration, limit: u32) -> Result<u64, RepositoryError>;
+
+    /// When the oldest upload that still writes was created: no older unfinished object is anybody's.
+    async fn oldest(&self) -> Result<Option<Timestamp>, RepositoryError>;
 }
 
 /// Numbers of parts that a holder is given at a time.

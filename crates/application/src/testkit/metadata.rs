@@ -5,6 +5,7 @@ mod memory;
 mod memory_files;
 mod memory_import;
 mod memory_ledger;
+mod memory_uploads;
 
 pub use memory::MemoryDatabase;
 
@@ -15,7 +16,9 @@ mod tests {
     use async_trait::async_trait;
 
     use super::{MemoryDatabase, contract::Fixture};
-    use crate::ports::{FileImport, FileRepository, StoreRegistry, TokenRepository, VersionLedger};
+    use crate::ports::{
+        FileImport, FileRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
+    };
 
     struct InMemory(Arc<MemoryDatabase>);
 
@@ -26,6 +29,10 @@ mod tests {
         }
 
         fn ledger(&self) -> Arc<dyn VersionLedger> {
+            self.0.clone()
+        }
+
+        fn uploads(&self) -> Arc<dyn UploadRepository> {
             self.0.clone()
         }
 

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Rates, Stores,
+    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Rates, Stores, Turns,
     hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
@@ -50,6 +50,7 @@ impl World {
         let limits = Limits {
             max_file_size: 1024,
             pending_ttl: Duration::from_secs(3600),
+            upload_expiry: Duration::from_secs(24 * 3600),
             delete_delay: Duration::from_secs(24 * 3600),
             uncertain_delay: Duration::from_secs(600),
             sweep_interval: Duration::ZERO,
@@ -57,6 +58,8 @@ impl World {
         let app = Arc::new(App {
             files: database.clone(),
             ledger: database.clone(),
+            uploads: database.clone(),
+            turns: Turns::default(),
             tokens: database.clone(),
             registry: database.clone(),
             stores: Stores::new(HashMap::from([(id, opened)])),

@@ -66,6 +66,8 @@ impl Door {
         let app = App {
             files: whole.files.clone(),
             ledger: whole.ledger.clone(),
+            uploads: whole.uploads.clone(),
+            turns: whole.turns.clone(),
             tokens: whole.tokens.clone(),
             registry: whole.registry.clone(),
             stores: whole.stores.clone(),

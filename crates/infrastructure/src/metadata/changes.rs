@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use cloakroom_application::{Permissions, cache::CachedTokens, ports::FileRepository};
+use cloakroom_application::{Permissions, Turns, cache::CachedTokens, ports::FileRepository};
 use cloakroom_domain::FileId;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
@@ -16,13 +16,16 @@ pub(super) const TOKENS_CHANNEL: &str = "cloakroom_tokens";
 /// Says which answers of the permission backend are to be forgotten; the payload is JSON.
 pub(super) const ACCESS_CHANNEL: &str = "cloakroom_access";
 
+/// Says that an upload that a request holds is wanted by a newer one; the payload is its turn, a space, and the id.
+pub(super) const UPLOADS_CHANNEL: &str = "cloakroom_uploads";
+
 /// A quiet connection is asked for a sign of life this often.
 const QUIET: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Forgets what others change, until `stop` is ready. Everything is forgotten whenever the connection is made or
+/// Forgets what others change, and tells requests here that others want what they hold, until `stop` is ready. Everything is forgotten whenever the connection is made or
 /// lost, since a change may have gone unheard, and `permissions` is told whether anything would be heard at all.
 /// A SQLite file has one service, so there is nobody to listen to.
 pub async fn follow_changes(
@@ -30,6 +33,7 @@ pub async fn follow_changes(
     files: Arc<dyn FileRepository>,
     tokens: Arc<CachedTokens>,
     permissions: Arc<Permissions>,
+    turns: Turns,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
@@ -40,6 +44,7 @@ pub async fn follow_changes(
         files,
         tokens,
         permissions,
+        turns,
     };
     caches.permissions.hearing_ends();
     loop {
@@ -63,6 +68,7 @@ struct Caches {
     files: Arc<dyn FileRepository>,
     tokens: Arc<CachedTokens>,
     permissions: Arc<Permissions>,
+    turns: Turns,
 }
 
 impl Caches {
@@ -82,9 +88,20 @@ impl Caches {
                 Some(revocation) => self.permissions.forget(&revocation),
                 None => self.permissions.forget_everything(),
             },
+            UPLOADS_CHANNEL => {
+                if let Some((id, turn)) = wanted(payload) {
+                    self.turns.ask(&id, turn);
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// Reads which upload is wanted, and under which turn.
+fn wanted(payload: &str) -> Option<(FileId, u64)> {
+    let (turn, id) = payload.split_once(' ')?;
+    Some((FileId::parse(id).ok()?, turn.parse().ok()?))
 }
 
 /// Listens until the connection is lost.
@@ -95,7 +112,12 @@ async fn listen(options: &PgConnectOptions, caches: &Caches) -> Result<(), Cut> 
         .connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await.map_err(Cut::Driver)?;
     listener.eager_reconnect(false);
-    let channels = listener.listen_all([FILES_CHANNEL, TOKENS_CHANNEL, ACCESS_CHANNEL]);
+    let channels = listener.listen_all([
+        FILES_CHANNEL,
+        TOKENS_CHANNEL,
+        ACCESS_CHANNEL,
+        UPLOADS_CHANNEL,
+    ]);
     within(ANSWER_TIMEOUT, channels).await?;
     caches.forget_everything();
     caches.permissions.hearing_begins();

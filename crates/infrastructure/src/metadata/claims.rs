@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The body of a request that lost its key goes this much later, for the request may still be writing it.
-const ABANDONED_MICROS: i64 = 10 * 60 * 1_000_000;
+pub(super) const ABANDONED_MICROS: i64 = 10 * 60 * 1_000_000;
 
 /// How often a key may vanish between two looks at it.
 const ATTEMPTS: usize = 5;

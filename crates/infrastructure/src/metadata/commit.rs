@@ -11,6 +11,7 @@ use super::{
     rows::{FullRow, VersionRow, into, media, signed},
     session::{Session, args},
     sql::{Sql, sql},
+    uploads,
 };
 
 const LOCK_PENDING: Sql = sql! {
@@ -37,7 +38,7 @@ const NEW_VERSION: Sql = sql! {
 };
 
 impl Database {
-    /// Locks are taken in one order, here as everywhere: idempotency key, pending row, file, stored rows.
+    /// Locks are taken in one order, here as everywhere: upload, idempotency key, pending rows, file, stored rows.
     pub(super) async fn commit_version(&self, commit: &Commit) -> Result<File, CommitError> {
         let mut session = self.transaction().await?;
         match settle(&mut session, commit).await {
@@ -52,6 +53,11 @@ impl Database {
 }
 
 async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, CommitError> {
+    if let Some(generation) = commit.upload
+        && !uploads::finish(session, commit.version, generation, commit.size).await?
+    {
+        return Err(CommitError::Lost);
+    }
     if let Some(claim) = &commit.claim
         && !claims::holds(session, claim, commit.version).await?
     {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cloakroom_application::ports::{
     Begun, Doomed, LedgerRow, NewVersion, RepositoryError, VersionLedger,
 };
-use cloakroom_domain::{Bucket, BucketRule, Location, StoreId, Timestamp, VersionId};
+use cloakroom_domain::{Bucket, BucketRule, FileId, Location, StoreId, Timestamp, VersionId};
 
 use super::{
     Database, claims,
@@ -18,8 +18,8 @@ use super::{
 
 /// The store is whichever is current in the registry at this very moment.
 const BEGIN: Sql = sql! {
-    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, state, created_at, \
-     touched_at) SELECT $1, $2, $3, s.store_id, COALESCE(s.bucket_prefix || '-' || $4, s.bucket), $5, 'pending', \
+    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, upload_id, state, created_at, \
+     touched_at) SELECT $1, $2, $3, s.store_id, COALESCE(s.bucket_prefix || '-' || $4, s.bucket), $5, $6, 'pending', \
      ", NOW, ", ", NOW, " FROM stores AS s WHERE s.state = 'current' RETURNING store_id, bucket, key"
 };
 
@@ -32,10 +32,12 @@ const GIVE_UP: Sql = sql! {
      'pending'"
 };
 
+/// Rows of uploads live as long as their upload does.
+///
 /// Materialised, for a plan that asked for the stale rows again would skip those it had locked and find others.
 pub(super) const EXPIRE: Sql = sql! {
-    "WITH stale AS MATERIALIZED (SELECT version_id FROM file_versions WHERE state = 'pending' AND touched_at <= ",
-    NOW, " - $1 ORDER BY touched_at LIMIT $2", SKIP_LOCKED, ") UPDATE file_versions SET state = 'deleting', \
+    "WITH stale AS MATERIALIZED (SELECT version_id FROM file_versions WHERE state = 'pending' AND upload_id IS \
+     NULL AND touched_at <= ", NOW, " - $1 ORDER BY touched_at LIMIT $2", SKIP_LOCKED, ") UPDATE file_versions SET state = 'deleting', \
      delete_after = ", NOW, " WHERE state = 'pending' AND version_id IN (SELECT version_id FROM stale)"
 };
 
@@ -72,11 +74,20 @@ pub(super) const NEXT_BUCKET: Sql = sql! {
      LIMIT 1"
 };
 
+/// An address as a statement returns it.
 #[derive(sqlx::FromRow)]
-struct Address {
+pub(super) struct Address {
     store_id: String,
     bucket: String,
     key: String,
+}
+
+impl TryFrom<Address> for Location {
+    type Error = RepositoryError;
+
+    fn try_from(row: Address) -> Result<Self, RepositoryError> {
+        location(&row.store_id, &row.bucket, &row.key)
+    }
 }
 
 #[async_trait]
@@ -84,13 +95,13 @@ impl VersionLedger for Database {
     async fn begin(&self, new: NewVersion) -> Result<Begun, RepositoryError> {
         let Some(claim) = &new.claim else {
             let mut session = self.writer().await?;
-            return Ok(Begun::Pending(insert(&mut session, &new).await?));
+            return Ok(Begun::Pending(insert(&mut session, &new, None).await?));
         };
         let mut session = self.transaction().await?;
         if let Some(begun) = claims::claim(&mut session, claim, new.id).await? {
             return session.leave(Ok(begun)).await;
         }
-        let location = insert(&mut session, &new).await?;
+        let location = insert(&mut session, &new, None).await?;
         session.commit().await?;
         Ok(Begun::Pending(location))
     }
@@ -200,20 +211,26 @@ impl VersionLedger for Database {
     }
 }
 
-async fn insert(session: &mut Session, new: &NewVersion) -> Result<Location, RepositoryError> {
+/// Enters the pending row of a body, which is `upload`'s or stands on its own.
+pub(super) async fn insert(
+    session: &mut Session,
+    new: &NewVersion,
+    upload: Option<&FileId>,
+) -> Result<Location, RepositoryError> {
     let args = args![
         new.id.to_string(),
         new.file.as_str(),
         new.account.as_str(),
         BucketRule::account_part(&new.account),
         new.key.as_str(),
+        upload.map(FileId::as_str),
     ];
     let address: Option<Address> = session.optional(BEGIN, args).await?;
     let address = address.ok_or_else(|| broken("the registry has no current store"))?;
-    location(&address.store_id, &address.bucket, &address.key)
+    into(address)
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 

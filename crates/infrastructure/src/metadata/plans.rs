@@ -14,6 +14,7 @@ use super::{
     list,
     session::{Arg, Statement, args},
     sql::{Sql, sql},
+    uploads,
 };
 
 const ROWS: usize = 20_000;
@@ -46,6 +47,28 @@ const SEED_KEYS: Sql = sql! {
      SELECT 'p' || i, 'k', '', 'v' || i, i, '', ", NOW, " + i * CAST(1000000 AS BIGINT) - 100000000 FROM n"
 };
 
+/// Uploads of every kind and state, with the rows of their bodies; some are over or ended long ago.
+const SEED_UPLOADS: Sql = sql! {
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+     INSERT INTO uploads (upload_id, creator, kind, state, received, account_id, filename, visibility, metadata, \
+     version_id, store_id, bucket, key, next_number, free_number, loose_below, held, generation, turn, created_at, \
+     touched_at, expires_at) SELECT 'u' || i, 'c', CASE WHEN i % 11 = 0 THEN 'partial' ELSE 'whole' END, CASE i % 4 \
+     WHEN 0 THEN 'open' WHEN 1 THEN 'completing' WHEN 2 THEN 'finished' ELSE 'expired' END, 0, 'a', 'f', 'private', \
+     '{}', 'w' || i, 's', 'b', 'w' || i, 1, 1, 1, i % 2 = 1, 0, 0, i, ", NOW, " + (i - 100) * CAST(1000000 AS \
+     BIGINT), ", NOW, " + (i - 100) * CAST(1000000 AS BIGINT) FROM n"
+};
+
+const SEED_BODIES: Sql = sql! {
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+     INSERT INTO file_versions (version_id, file_id, upload_id, account_id, store_id, bucket, key, state, created_at, \
+     touched_at) SELECT 'w' || i, 'u' || i, 'u' || i, 'a', 's', 'b', 'w' || i, 'pending', 0, 0 FROM n"
+};
+
+const SEED_STRETCHES: Sql = sql! {
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+     INSERT INTO upload_stretches (upload_id, start, size, number, tag) SELECT 'u' || (i % 20), i, 1, i, '' FROM n"
+};
+
 async fn seeded(database: Database) -> Database {
     database.migrate().await.unwrap();
     let store = StoreRecord {
@@ -56,7 +79,14 @@ async fn seeded(database: Database) -> Database {
     };
     database.seed(store).await.unwrap();
     let rows = i64::try_from(ROWS).unwrap();
-    for seed in [SEED_FILES, SEED_VERSIONS, SEED_KEYS] {
+    for seed in [
+        SEED_FILES,
+        SEED_VERSIONS,
+        SEED_KEYS,
+        SEED_UPLOADS,
+        SEED_BODIES,
+        SEED_STRETCHES,
+    ] {
         let mut session = database.writer().await.unwrap();
         session.run(seed, args![rows]).await.unwrap();
     }
@@ -147,6 +177,23 @@ fn queries() -> Vec<(String, Sql, Vec<Arg>)> {
         ("expire".to_owned(), EXPIRE, args![1_i64, 20_u32]),
         ("keys".to_owned(), EXPIRE_KEYS, args![20_u32]),
         ("bucket".to_owned(), NEXT_BUCKET, args!["s", "b3"]),
+        ("upload".to_owned(), uploads::FIND, args![1_i64, "u77"]),
+        ("stretches".to_owned(), uploads::TAIL, args!["u7"]),
+        (
+            "uploads over".to_owned(),
+            uploads::STALE,
+            args![20_000_000_i64, 20_u32],
+        ),
+        (
+            "uploads ended".to_owned(),
+            uploads::FORGET,
+            args![1_i64, 20_u32],
+        ),
+        (
+            "bodies of uploads".to_owned(),
+            uploads::DOOM,
+            args!["[\"u5\",\"u6\"]", 0_i64],
+        ),
     ]);
     queries
 }
@@ -172,13 +219,21 @@ async fn check_sqlite(database: &Database) {
             session.all(Statement::Composed(text), args).await.unwrap();
         for (_, parent, _, step) in &plan {
             // What a page or a list of ids gave may be gone through and sorted; a table may not.
-            let scans = ["files", "file_versions", "idempotency_keys"]
-                .iter()
-                .any(|table| *step == format!("SCAN {table}"));
+            let scans = [
+                "files",
+                "file_versions",
+                "idempotency_keys",
+                "uploads",
+                "upload_stretches",
+            ]
+            .iter()
+            .any(|table| *step == format!("SCAN {table}"));
             let sorts = step.starts_with("USE TEMP B-TREE")
                 && plan.iter().any(|(_, beside, _, other)| {
                     beside == parent
-                        && (other.contains(" files_") || other.contains(" file_versions_"))
+                        && [" files_", " file_versions_", " uploads_"]
+                            .iter()
+                            .any(|index| other.contains(index))
                 });
             assert!(!scans && !sorts, "{name}\n{plan:#?}");
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::broken;
 
 /// Reads a value that only this service wrote; anything else means a damaged row.
-trait Read<T> {
+pub(super) trait Read<T> {
     fn or_broken(self, what: &'static str) -> Result<T, RepositoryError>;
 }
 
@@ -29,7 +29,8 @@ impl<T> Read<T> for Option<T> {
     }
 }
 
-fn unsigned(number: i64, what: &'static str) -> Result<u64, RepositoryError> {
+/// A count or size as the domain has it.
+pub(super) fn unsigned(number: i64, what: &'static str) -> Result<u64, RepositoryError> {
     u64::try_from(number).or_broken(what)
 }
 
@@ -38,7 +39,8 @@ pub(super) fn signed(number: u64) -> Result<i64, RepositoryError> {
     i64::try_from(number).or_broken("a number is beyond what the database holds")
 }
 
-fn digest(bytes: Vec<u8>) -> Result<[u8; 32], RepositoryError> {
+/// The bytes of a digest.
+pub(super) fn digest(bytes: Vec<u8>) -> Result<[u8; 32], RepositoryError> {
     bytes.try_into().or_broken("a digest is not 32 bytes")
 }
 
@@ -109,15 +111,7 @@ impl TryFrom<FullRow> for File {
         let FullRow { file, version } = row;
         Ok(Self {
             id: FileId::parse(file.file_id).or_broken("a file id cannot be read")?,
-            owner: Owner {
-                account: AccountId::parse(file.account_id)
-                    .or_broken("an account cannot be read")?,
-                user: user(file.user_id)?,
-                token: match file.owner_token_hash {
-                    Some(bytes) => Some(TokenHash::from_bytes(digest(bytes)?)),
-                    None => None,
-                },
-            },
+            owner: owner(file.account_id, file.user_id, file.owner_token_hash)?,
             name: FileName::clean(&file.filename),
             visibility: Visibility::parse(&file.visibility)
                 .or_broken("a visibility cannot be read")?,
@@ -151,6 +145,19 @@ impl TryFrom<VersionRow> for Version {
             created_at: Timestamp::from_micros(row.stored_at),
         })
     }
+}
+
+/// Reads whose something is.
+pub(super) fn owner(
+    account: String,
+    user_id: Option<String>,
+    token: Option<Vec<u8>>,
+) -> Result<Owner, RepositoryError> {
+    Ok(Owner {
+        account: AccountId::parse(account).or_broken("an account cannot be read")?,
+        user: user(user_id)?,
+        token: token.map(digest).transpose()?.map(TokenHash::from_bytes),
+    })
 }
 
 fn user(id: Option<String>) -> Result<Option<UserId>, RepositoryError> {

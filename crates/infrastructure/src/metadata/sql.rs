@@ -26,6 +26,11 @@ macro_rules! sql {
 /// - `EACH`: a list, from the JSON array of texts in `$1`
 /// - `FILE`, `VERSION`: the columns of `FileRow` and of `VersionRow`; `TOKEN`: of `TokenRow`
 /// - `ANY_VERSION`: the select of `AnyVersionRow`
+/// - `UPLOAD`: the columns of `UploadRow`; `STRETCH`: the select of `StretchRow`
+/// - `COMPLETING`: whether somebody makes a file of an upload and shows signs of life, with that lease in `$1`
+/// - `HELD`: whether an upload is held by generation `$2`, with the lease in `$1`
+/// - `EXPIRING`, `ENDED`: the conditions of the indexes over uploads
+/// - `STRETCHES`: stretches to be kept, as `r`, from the JSON array of objects in `$1`
 macro_rules! dialect {
     (postgres NOW) => { "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint" };
     (sqlite NOW) => { "CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000" };
@@ -70,6 +75,49 @@ macro_rules! dialect {
         "SELECT v.version_id, v.file_id, f.file_id IS NOT NULL AS file_exists, \
          COALESCE(f.current_version_id = v.version_id, FALSE) AS is_current, v.state, v.store_id, v.bucket, v.key, \
          v.stored_size, v.sha256 FROM file_versions AS v LEFT JOIN files AS f ON f.file_id = v.file_id "
+    };
+    ($_dialect:ident EXPIRING) => {
+        "(uploads.state IN ('open', 'completing') OR (uploads.state = 'finished' AND uploads.kind = 'partial'))"
+    };
+    ($_dialect:ident ENDED) => {
+        "(uploads.state IN ('failed', 'expired', 'terminated') OR (uploads.state = 'finished' AND uploads.kind <> \
+         'partial'))"
+    };
+    ($dialect:ident COMPLETING) => {
+        concat!(
+            "(uploads.state = 'completing' AND uploads.held AND uploads.touched_at > ",
+            $crate::metadata::sql::dialect!($dialect NOW), " - $1)"
+        )
+    };
+    ($dialect:ident HELD) => {
+        concat!(
+            "uploads.generation = $2 AND uploads.held AND uploads.state IN ('open', 'completing') AND \
+             (uploads.expires_at > ", $crate::metadata::sql::dialect!($dialect NOW), " OR ",
+            $crate::metadata::sql::dialect!($dialect COMPLETING), ")"
+        )
+    };
+    ($dialect:ident UPLOAD) => {
+        concat!(
+            "uploads.upload_id, uploads.creator, uploads.kind, CASE WHEN ",
+            $crate::metadata::sql::dialect!($dialect EXPIRING), " AND uploads.expires_at <= ",
+            $crate::metadata::sql::dialect!($dialect NOW), " AND NOT ",
+            $crate::metadata::sql::dialect!($dialect COMPLETING), " THEN 'expired' ELSE uploads.state END AS state, \
+             uploads.received, uploads.length, uploads.account_id, uploads.user_id, uploads.owner_token_hash, \
+             uploads.filename, uploads.declared_type, uploads.visibility, uploads.metadata, uploads.digest, \
+             uploads.described, uploads.version_id, uploads.store_id, uploads.bucket, uploads.key, uploads.write_id, \
+             uploads.next_number, uploads.hashes, uploads.held, uploads.generation, uploads.expires_at, uploads.failure"
+        )
+    };
+    ($_dialect:ident STRETCH) => {
+        "SELECT s.start, s.size, s.number, s.tag, s.version_id, v.store_id, v.bucket, v.key FROM upload_stretches AS s \
+         LEFT JOIN file_versions AS v ON v.version_id = s.version_id WHERE s.upload_id = $1 "
+    };
+    (postgres STRETCHES) => {
+        "jsonb_to_recordset($1::jsonb) AS r (start bigint, size bigint, number bigint, tag text, version_id text)"
+    };
+    (sqlite STRETCHES) => {
+        "(SELECT value ->> 'start' AS start, value ->> 'size' AS size, value ->> 'number' AS number, value ->> 'tag' AS \
+         tag, value ->> 'version_id' AS version_id FROM json_each($1)) AS r"
     };
     ($_dialect:ident $text:literal) => { $text };
 }

@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use cloakroom_application::{
-    App, Background, Caller, Limits, PermissionOptions, Permissions, Rates, Stores, authorize,
+    App, Background, Caller, Limits, PermissionOptions, Permissions, Rates, Stores, Turns,
+    authorize,
     cache::CachedTokens,
     hot::HotBodies,
     ports::{
@@ -75,12 +76,15 @@ fn replica(url: &str) -> Replica {
         database.clone(),
         Arc::new(CachedTokens::new(database.clone())),
         permissions.clone(),
+        Turns::default(),
         std::future::pending(),
     ));
     let hour = Duration::from_secs(3600);
     let app = App {
         files: database.clone(),
         ledger: database.clone(),
+        uploads: database.clone(),
+        turns: Turns::default(),
         tokens: database.clone(),
         registry: database.clone(),
         stores: Stores::default(),
@@ -94,6 +98,7 @@ fn replica(url: &str) -> Replica {
         limits: Limits {
             max_file_size: 1,
             pending_ttl: hour,
+            upload_expiry: hour,
             delete_delay: hour,
             uncertain_delay: hour,
             sweep_interval: hour,

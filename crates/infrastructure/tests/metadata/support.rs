@@ -4,7 +4,9 @@ use std::{env, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_application::{
-    ports::{FileImport, FileRepository, StoreRegistry, TokenRepository, VersionLedger},
+    ports::{
+        FileImport, FileRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
+    },
     testkit::metadata::contract::Fixture,
 };
 use cloakroom_infrastructure::metadata::{Database, DatabaseOptions};
@@ -98,6 +100,10 @@ impl Fixture for OwnDatabase {
         self.database.clone()
     }
 
+    fn uploads(&self) -> Arc<dyn UploadRepository> {
+        self.database.clone()
+    }
+
     fn tokens(&self) -> Arc<dyn TokenRepository> {
         self.database.clone()
     }
@@ -114,7 +120,9 @@ impl Fixture for OwnDatabase {
         let age = time.as_micros();
         self.script(format!(
             "UPDATE file_versions SET touched_at = touched_at - {age}, delete_after = delete_after - {age}; \
-             UPDATE idempotency_keys SET locked_until = locked_until - {age}, expires_at = expires_at - {age};"
+             UPDATE idempotency_keys SET locked_until = locked_until - {age}, expires_at = expires_at - {age}; \
+             UPDATE uploads SET created_at = created_at - {age}, touched_at = touched_at - {age}, expires_at = \
+             expires_at - {age};"
         ))
         .await;
     }

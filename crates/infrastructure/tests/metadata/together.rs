@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloakroom_application::{
-    Permissions,
+    Permissions, Turns,
     cache::{CachedFiles, CachedTokens, FILES},
     ports::{FileChanges, FileRepository, NewToken, TokenRepository},
     testkit::metadata::contract::Fixture,
@@ -106,6 +106,7 @@ fn replica(url: &str) -> Replica {
         files.clone(),
         tokens.clone(),
         permissions,
+        Turns::default(),
         async move {
             let _ = stopped.await;
         },

@@ -103,6 +103,7 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.files.clone(),
         service.tokens.clone(),
         service.app.permissions.clone(),
+        service.app.turns.clone(),
         stopped(stop.clone()),
     ));
     if let Some(keys) = service.jwt_keys.clone() {

@@ -267,6 +267,10 @@ settings! {
         /// An upload that has not moved for so long is given up.
         pending_ttl: Duration = "CLOAKROOM_PENDING_TTL", SECONDS_OR_MORE,
             default "1h", example "15m";
+        /// An unfinished upload of several requests (tus, resumable uploads) lives for so long without a change. For as
+        /// long again it is answered that it has ended.
+        upload_expiry: Duration = "CLOAKROOM_UPLOAD_EXPIRY", SECONDS_OR_MORE,
+            default "24h", example "72h";
         /// The bytes of a deleted version stay for so long, for readers under way and for going back. A purge does
         /// not wait.
         delete_delay: Duration = "CLOAKROOM_DELETE_DELAY", DURATION,

@@ -21,7 +21,8 @@ use cloakroom_domain::{
 
 use crate::ports::{
     Begun, Commit, CommitError, CommitTarget, FileImport, FileRepository, IdempotencyClaim,
-    NewVersion, RepositoryError, StoreRecord, StoreRegistry, TokenRepository, VersionLedger,
+    NewVersion, RepositoryError, StoreRecord, StoreRegistry, TokenRepository, UploadRepository,
+    VersionLedger,
 };
 
 /// An adapter over a database of its own.
@@ -31,6 +32,8 @@ pub trait Fixture: Send + Sync {
     fn files(&self) -> Arc<dyn FileRepository>;
     /// The ledger port.
     fn ledger(&self) -> Arc<dyn VersionLedger>;
+    /// The uploads port.
+    fn uploads(&self) -> Arc<dyn UploadRepository>;
     /// The tokens port.
     fn tokens(&self) -> Arc<dyn TokenRepository>;
     /// The import port.

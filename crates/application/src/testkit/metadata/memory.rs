@@ -11,6 +11,7 @@ use cloakroom_domain::{
     Timestamp, TokenHash, Version, VersionId, Visibility,
 };
 
+use super::memory_uploads::UploadRow;
 use crate::ports::{RepositoryError, RowState, ServiceToken, StoreRecord};
 
 /// The metadata ports, in memory.
@@ -23,6 +24,7 @@ pub struct MemoryDatabase {
 pub(super) struct State {
     pub(super) files: BTreeMap<FileId, FileRow>,
     pub(super) versions: BTreeMap<VersionId, VersionRow>,
+    pub(super) uploads: BTreeMap<FileId, UploadRow>,
     pub(super) keys: HashMap<(String, String), KeyRow>,
     pub(super) stores: Vec<StoreRecord>,
     pub(super) tokens: Vec<(TokenHash, ServiceToken)>,
@@ -48,6 +50,8 @@ pub(super) struct FileRow {
 
 pub(super) struct VersionRow {
     pub(super) file: FileId,
+    /// The upload that governs it.
+    pub(super) upload: Option<FileId>,
     pub(super) location: Location,
     pub(super) state: RowState,
     pub(super) touched_at: i64,

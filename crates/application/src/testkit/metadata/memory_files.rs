@@ -176,7 +176,10 @@ impl State {
             let row = self.keys.get(key);
             row.is_some_and(|row| row.version == commit.version && row.answer.is_none())
         });
-        if !holds_key || !self.is_pending(&commit.version) {
+        let holds_upload = commit
+            .upload
+            .is_none_or(|generation| self.is_body_of_held(commit.version, generation));
+        if !holds_key || !holds_upload || !self.is_pending(&commit.version) {
             return Err(CommitError::Lost);
         }
         let now = self.instant();
@@ -197,6 +200,9 @@ impl State {
                 content_type: commit.content_type.clone(),
                 created_at: now,
             });
+        }
+        if commit.upload.is_some() {
+            self.finish_upload(&id, commit.size);
         }
         let file = self.file(&id)?.ok_or(CommitError::FileGone)?;
         if let Some(row) = key.and_then(|key| self.keys.get_mut(&key)) {

@@ -52,6 +52,7 @@ impl FileImport for MemoryDatabase {
             };
             let row = VersionRow {
                 file: file.id.clone(),
+                upload: None,
                 location: file.location.clone(),
                 state: RowState::Stored,
                 touched_at: file.created_at.micros(),

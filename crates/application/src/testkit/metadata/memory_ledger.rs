@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
-use cloakroom_domain::{Bucket, Location, StoreId, Timestamp, TokenHash, TokenId, VersionId};
+use cloakroom_domain::{
+    Bucket, FileId, Location, StoreId, Timestamp, TokenHash, TokenId, VersionId,
+};
 
 use super::memory::{KeyRow, MemoryDatabase, State, VersionRow, micros};
 use crate::ports::{
@@ -12,7 +14,7 @@ use crate::ports::{
     StoreRegistry, TokenRepository, VersionLedger,
 };
 
-const ABANDONED: i64 = 10 * 60 * 1_000_000;
+pub(super) const ABANDONED: i64 = 10 * 60 * 1_000_000;
 
 impl State {
     /// Claims the key for `version`; `Some` is the answer to a request that may not run.
@@ -47,6 +49,34 @@ impl State {
         None
     }
 
+    /// Refuses an address that another body has.
+    pub(super) fn check_free(&self, location: &Location) -> Result<(), RepositoryError> {
+        if self.versions.values().any(|row| row.location == *location) {
+            return Err(RepositoryError::Conflict("the key is taken".into()));
+        }
+        Ok(())
+    }
+
+    /// Enters the pending row of a body, which is `upload`'s or stands on its own.
+    pub(super) fn enter(
+        &mut self,
+        id: VersionId,
+        file: FileId,
+        upload: Option<FileId>,
+        location: Location,
+    ) {
+        let row = VersionRow {
+            file,
+            upload,
+            location,
+            state: RowState::Pending,
+            touched_at: self.now(),
+            delete_after: 0,
+            version: None,
+        };
+        self.versions.insert(id, row);
+    }
+
     fn doomed(&self, wanted: impl Fn(&VersionId, &VersionRow) -> bool) -> Vec<Doomed> {
         self.versions
             .iter()
@@ -78,23 +108,13 @@ impl VersionLedger for MemoryDatabase {
     async fn begin(&self, new: NewVersion) -> Result<Begun, RepositoryError> {
         let mut state = self.state();
         let location = state.address(&new.account, new.key)?;
-        if state.versions.values().any(|row| row.location == location) {
-            return Err(RepositoryError::Conflict("the key is taken".into()));
-        }
+        state.check_free(&location)?;
         if let Some(claim) = &new.claim
             && let Some(begun) = state.claim(claim, new.id)
         {
             return Ok(begun);
         }
-        let row = VersionRow {
-            file: new.file,
-            location: location.clone(),
-            state: RowState::Pending,
-            touched_at: state.now(),
-            delete_after: 0,
-            version: None,
-        };
-        state.versions.insert(new.id, row);
+        state.enter(new.id, new.file, None, location.clone());
         Ok(Begun::Pending(location))
     }
 
@@ -133,7 +153,8 @@ impl VersionLedger for MemoryDatabase {
         let mut stale: Vec<(i64, VersionId)> = state
             .versions
             .iter()
-            .filter(|(_, row)| row.state == RowState::Pending && row.touched_at <= oldest)
+            .filter(|(_, row)| row.state == RowState::Pending && row.upload.is_none())
+            .filter(|(_, row)| row.touched_at <= oldest)
             .map(|(id, row)| (row.touched_at, *id))
             .collect();
         stale.sort_unstable();
