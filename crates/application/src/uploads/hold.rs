@@ -47,7 +47,7 @@ pub(super) async fn hold(app: &Arc<App>, id: &FileId) -> Result<Taken, Error> {
             Asked::Ours(lease) => {
                 return Ok(Taken::Held(Held {
                     app: Arc::clone(app),
-                    holding: app.turns.hold(id),
+                    holding: app.turns.hold(&lease),
                     lease: *lease,
                 }));
             }
@@ -57,7 +57,7 @@ pub(super) async fn hold(app: &Arc<App>, id: &FileId) -> Result<Taken, Error> {
             Asked::Completing if begun.elapsed() > PATIENCE => return Err(Error::UploadHeld),
             Asked::Completing => {}
             Asked::Held(turn) => {
-                app.turns.ask(id);
+                app.turns.ask(id, turn);
                 ask = if begun.elapsed() > PATIENCE {
                     Ask::Insist(turn)
                 } else {
