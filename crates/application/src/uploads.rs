@@ -12,7 +12,7 @@ mod hold;
 mod join;
 mod sink;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cloakroom_domain::{
     AccountId, ContentType, FileId, FileName, Metadata, ObjectKey, Principal, Sha256Digest,
@@ -189,7 +189,7 @@ fn settled(record: UploadRecord) -> Result<UploadStatus, Error> {
 /// As [`status`].
 pub async fn terminate(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(), Error> {
     let record = find_own(app, who, id).await?;
-    if record.state.is_live() || (record.kind == UploadKind::Partial && !record.state.is_gone()) {
+    if record.state.is_live() {
         match hold::hold(app, id).await? {
             hold::Taken::Held(held) => return held.terminate().await,
             hold::Taken::Ended(record) => return give_up_ended(app, *record).await,
@@ -201,6 +201,17 @@ pub async fn terminate(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(
 async fn give_up_ended(app: &App, record: UploadRecord) -> Result<(), Error> {
     if record.state.is_gone() {
         return Err(Error::UploadGone);
+    }
+    if record.kind == UploadKind::Partial {
+        let (uploads, generation) = (&app.uploads, record.generation);
+        let end = uploads.end(
+            &record.id,
+            generation,
+            UploadState::Terminated,
+            None,
+            Duration::ZERO,
+        );
+        return end.await?.then_some(()).ok_or(Error::UploadGone);
     }
     if let Some(file) = app.files.find_fresh(&record.id).await?
         && file.revision == 1

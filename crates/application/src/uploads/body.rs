@@ -305,9 +305,7 @@ impl Receiving {
         if let Some(position) = self.sink.as_ref().and_then(Sink::position) {
             self.position = position;
         }
-        let mut saved = self.to_keep();
-        // Numbers stay ours while we write on.
-        saved.next_number += crate::ports::NUMBERS_AT_A_TIME;
+        let saved = self.to_keep();
         let offset = saved.progress.offset();
         self.held.save(saved).await?;
         self.kept = offset;

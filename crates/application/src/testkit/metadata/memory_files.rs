@@ -202,7 +202,7 @@ impl State {
             });
         }
         if commit.upload.is_some() {
-            self.finish_upload(&id, commit.size);
+            self.finish_upload(&id, commit.version, commit.size);
         }
         let file = self.file(&id)?.ok_or(CommitError::FileGone)?;
         if let Some(row) = key.and_then(|key| self.keys.get_mut(&key)) {

@@ -137,21 +137,17 @@ impl State {
         is_held.then_some((row, now))
     }
 
-    /// Whether the body is that of an upload which this generation holds.
+    /// Whether the body is that of an upload which this generation holds, or one of its pieces.
     pub(super) fn is_body_of_held(&mut self, version: VersionId, generation: u64) -> bool {
         let upload = self.versions.get(&version);
         let Some(id) = upload.and_then(|row| row.upload.clone()) else {
             return false;
         };
-        self.held(&id, generation)
-            .is_some_and(|(row, _)| row.record.version == version)
+        self.held(&id, generation).is_some()
     }
 
     /// The upload has become a file of that size.
-    pub(super) fn finish_upload(&mut self, id: &FileId, size: u64) {
-        let Some(body) = self.uploads.get(id).map(|row| row.record.version) else {
-            return;
-        };
+    pub(super) fn finish_upload(&mut self, id: &FileId, body: VersionId, size: u64) {
         self.clear(id, body);
         let now = self.now();
         if let Some(row) = self.uploads.get_mut(id) {
@@ -175,7 +171,10 @@ impl State {
         let named: Vec<VersionId> = self
             .uploads
             .get(id)
-            .map(|row| row.stretches.values().filter_map(piece).collect())
+            .map(|row| {
+                let pieces = row.stretches.values().filter_map(piece);
+                pieces.chain([row.record.version]).collect()
+            })
             .unwrap_or_default();
         for version in self.bodies(id) {
             if version != body {
@@ -323,6 +322,7 @@ impl UploadRepository for MemoryDatabase {
             return Ok(false);
         };
         row.record.is_held = false;
+        row.record.state = UploadState::Open;
         row.touched_at = now;
         row.free_number = saved.as_ref().map_or(row.free_number, |s| s.next_number);
         row.record.next_number = row.free_number;
@@ -375,7 +375,16 @@ impl UploadRepository for MemoryDatabase {
             return Err(RepositoryError::Failed("an upload does not end so".into()));
         }
         let mut state = self.state();
-        let Some((row, now)) = state.held(id, generation) else {
+        let now = state.now();
+        let waits = state.uploads.get(id).is_some_and(|row| {
+            row.record.kind == UploadKind::Partial
+                && row.record.state == UploadState::Finished
+                && row.record.generation == generation
+        });
+        if !waits && state.held(id, generation).is_none() {
+            return Ok(false);
+        }
+        let Some(row) = state.uploads.get_mut(id) else {
             return Ok(false);
         };
         row.end(ending, now);

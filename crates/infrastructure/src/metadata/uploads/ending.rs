@@ -15,11 +15,11 @@ use crate::metadata::{
     sql::{Sql, sql},
 };
 
-/// The upload is found by its body, whose row says which it is.
+/// The upload is found by the row that becomes the file's: its body's, or that of the one piece that holds everything.
 const FINISH: Sql = sql! {
     "UPDATE uploads SET state = 'finished', held = FALSE, received = $4, length = $4, hashes = NULL, touched_at = ", NOW,
-    " WHERE uploads.upload_id = (SELECT v.upload_id FROM file_versions AS v WHERE v.version_id = $3) AND \
-     uploads.version_id = $3 AND ", HELD, " RETURNING upload_id"
+    " WHERE uploads.upload_id = (SELECT v.upload_id FROM file_versions AS v WHERE v.version_id = $3) AND ", HELD,
+    " RETURNING upload_id"
 };
 
 const FINISH_PARTIAL: Sql = sql! {
@@ -29,7 +29,8 @@ const FINISH_PARTIAL: Sql = sql! {
 
 const END: Sql = sql! {
     "UPDATE uploads SET state = $4, failure = $5, held = FALSE, hashes = NULL, touched_at = ", NOW, " WHERE \
-     uploads.upload_id = $3 AND ", HELD
+     uploads.upload_id = $3 AND ((uploads.state = 'finished' AND uploads.kind = 'partial' AND uploads.generation = $2) \
+     OR (", HELD, "))"
 };
 
 /// Other replicas take others.
@@ -58,7 +59,8 @@ pub(in crate::metadata) const DOOM: Sql = sql! {
 /// overtaken or failed, and may still be on their way.
 const DOOM_REST: Sql = sql! {
     "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + CASE WHEN version_id IN (SELECT \
-     s.version_id FROM upload_stretches AS s WHERE s.upload_id = $1) THEN 0 ELSE $3 END WHERE state = 'pending' AND \
+     s.version_id FROM upload_stretches AS s WHERE s.upload_id = $1) OR version_id = (SELECT u.version_id FROM uploads AS u \
+     WHERE u.upload_id = $1) THEN 0 ELSE $3 END WHERE state = 'pending' AND \
      upload_id = $1 AND version_id <> $2"
 };
 
@@ -102,7 +104,7 @@ pub(super) async fn finish_partial(
     Ok(true)
 }
 
-/// Ends an upload that will not be a file.
+/// Ends an upload that will not be a file, be it a finished partial one that nobody holds.
 pub(super) async fn end(
     session: &mut Session,
     id: &FileId,

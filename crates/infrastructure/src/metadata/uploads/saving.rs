@@ -23,11 +23,11 @@ const KEEP: Sql = sql! {
 
 const KEEP_AND_LET_GO: Sql = sql! {
     "UPDATE uploads SET received = $4, length = $5, hashes = $6, write_id = $7, next_number = $8, free_number = $8, \
-     held = FALSE, touched_at = ", NOW, ", expires_at = ", NOW, " + $9 WHERE uploads.upload_id = $3 AND ", HELD
+     state = 'open', held = FALSE, touched_at = ", NOW, ", expires_at = ", NOW, " + $9 WHERE uploads.upload_id = $3 AND ", HELD
 };
 
 const LET_GO: Sql = sql! {
-    "UPDATE uploads SET held = FALSE, next_number = free_number, touched_at = ", NOW, " WHERE uploads.upload_id = $3 \
+    "UPDATE uploads SET state = 'open', held = FALSE, next_number = free_number, touched_at = ", NOW, " WHERE uploads.upload_id = $3 \
      AND ", HELD
 };
 
