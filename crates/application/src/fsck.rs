@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use cloakroom_domain::{Bucket, Location, Sha256Digest, StoreId};
+use cloakroom_domain::{Bucket, Location, Sha256Digest, StoreId, Timestamp};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
@@ -195,8 +195,11 @@ impl Fsck<'_> {
     ) -> Result<(), Error> {
         let age = self.app.limits.pending_ttl.max(Duration::from_secs(3600));
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        let now = self.app.ledger.now().await?.micros();
-        let before = cloakroom_domain::Timestamp::from_micros(now.saturating_sub(age));
+        let now = self.app.ledger.now().await?;
+        // An upload of several requests may have begun its object long ago, and still write it.
+        let oldest = self.app.uploads.oldest().await?;
+        let since = oldest.map_or(now, |oldest| oldest.min(now)).micros();
+        let before = Timestamp::from_micros(since.saturating_sub(age));
         let reaped = objects
             .reap(bucket, before)
             .await
