@@ -16,6 +16,8 @@ mod rates;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
 mod support;
+#[path = "use_cases/sweeping.rs"]
+mod sweeping;
 
 use std::time::Duration;
 

@@ -7,7 +7,6 @@ mod conditions;
 mod connection;
 mod cors;
 mod dates;
-mod direct;
 mod docs;
 mod download;
 mod error;

@@ -59,9 +59,6 @@ routes! { FILES, files_api, FilesApi, mounted: true,
         [head] resumable::head; [patch] resumable::patch; [delete] resumable::delete;
         [post] resumable::overridden; [options] resumable::options_of_one
     }
-    "/direct" also "/direct/" => { [post] direct::create }
-    "/direct/{file_id}" => { [get, head] direct::status; [delete] direct::abandon }
-    "/direct/{file_id}/complete" => { [post] direct::complete }
     "/{file_id}" => { [get, head] download::download; [put] upload::replace; [delete] files::delete }
     "/{file_id}/info" => { [get, head] files::info; [patch] files::patch_info }
     "/{file_id}/restore" => { [post] files::restore_file }
