@@ -264,7 +264,7 @@ settings! {
         /// The time between two sweeps.
         interval: Duration = "CLOAKROOM_SWEEP_INTERVAL", INTERVAL,
             default "30s", example "5m";
-        /// An upload that has not moved for so long is given up.
+        /// An upload of one request that has not moved for so long is given up.
         pending_ttl: Duration = "CLOAKROOM_PENDING_TTL", SECONDS_OR_MORE,
             default "1h", example "15m";
         /// An unfinished upload of several requests (tus, resumable uploads) lives for so long without a change. For as
