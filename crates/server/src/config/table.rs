@@ -101,6 +101,12 @@ settings! {
         /// The bucket's name in the path of requests, rather than in the name of the host.
         s3_path_style: Option<bool> = "CLOAKROOM_S3_PATH_STYLE", SWITCH,
             unset "`on` with `CLOAKROOM_S3_ENDPOINT`, else `off`", example "off";
+        /// The public store address for presigned URLs: where browsers that send straight to the store reach it.
+        /// Everything else goes to `CLOAKROOM_S3_ENDPOINT`. Buckets that are made let pages of
+        /// `CLOAKROOM_ALLOWED_ORIGINS` and of the web application send to them; a bucket of your own needs a CORS rule
+        /// that allows `PUT` and exposes `ETag`.
+        s3_public_endpoint: Option<String> = "CLOAKROOM_S3_PUBLIC_ENDPOINT", WEB_ADDRESS,
+            unset "the address that the service itself uses", example "https://s3.example.com";
     }
 
     /// Who may call.
