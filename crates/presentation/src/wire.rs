@@ -151,7 +151,11 @@ pub(crate) fn upload_url(public_url: &str, id: &str) -> String {
 
 /// The absolute address of a direct upload.
 pub(crate) fn direct_url(public_url: &str, id: &str) -> String {
-    format!("{}/direct/{}", public_url.trim_end_matches('/'), segment(id))
+    format!(
+        "{}/direct/{}",
+        public_url.trim_end_matches('/'),
+        segment(id)
+    )
 }
 
 /// The answer to existing clients of the form upload.
