@@ -24,7 +24,8 @@ const { chromium } = require('playwright-core');
       '--host-resolver-rules=MAP *.test 127.0.0.1', '--disable-component-update', '--disable-sync'],
   });
   try {
-    const context = await browser.newContext({ acceptDownloads: true });
+    // Certificates are the tests' own.
+    const context = await browser.newContext({ acceptDownloads: true, ignoreHTTPSErrors: true });
     const page = await context.newPage();
     page.setDefaultTimeout(30000);
     const input = JSON.parse(process.env.INPUT);
@@ -36,12 +37,20 @@ const { chromium } = require('playwright-core');
 })().catch((error) => { console.error(error); process.exit(1); });
 "#;
 
+/// Runs a snippet within 90 s; see [`run_within`].
+///
+/// # Panics
+/// As [`run_within`].
+pub async fn run(snippet: &str, input: &Value) -> Value {
+    run_within(PATIENCE, snippet, input).await
+}
+
 /// Runs a snippet of JavaScript, the body of an async function, that finds `browser`, `context`, `page` (of
 /// Playwright) and `input`, and answers the JSON of what it returns. Every name in `.test` is this machine.
 ///
 /// # Panics
-/// The snippet throws, or takes longer than 90 s.
-pub async fn run(snippet: &str, input: &Value) -> Value {
+/// The snippet throws, or takes longer than it may.
+pub async fn run_within(patience: Duration, snippet: &str, input: &Value) -> Value {
     let folder = temporary_folder();
     let script = folder.path().join("script.cjs");
     fs::write(&script, FRAME.replace("SNIPPET", snippet)).unwrap();
@@ -57,10 +66,10 @@ pub async fn run(snippet: &str, input: &Value) -> Value {
         .env("TMPDIR", folder.path())
         .folder(folder.path())
         .spawn(&folder.path().join("log"));
-    let status = node.wait(PATIENCE).await;
+    let status = node.wait(patience).await;
     let written = node.output();
     let Some(status) = status else {
-        panic!("the browser took longer than {PATIENCE:?}:\n{written}");
+        panic!("the browser took longer than {patience:?}:\n{written}");
     };
     assert!(status.success(), "the browser failed, {status}:\n{written}");
     let output = written.lines().find_map(|l| l.strip_prefix("OUTPUT "));

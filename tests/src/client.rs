@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod raw;
+mod repeated;
 mod seeded;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use self::{
     answers::{expect, header, id, refused},
     bodies::{digest_field, encoded, file_path, part, sample, sha256},
     raw::{Answer, Raw},
+    repeated::Repeated,
     seeded::Seeded,
 };
 
@@ -165,16 +167,24 @@ impl Client {
     /// Unless the answer is 200 with exactly this body.
     pub async fn assert_body(&self, id: &str, body: impl Into<Seeded>) {
         let body = body.into();
-        let answer = self.get(&file_path(id)).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+        let found = self.hash_of(&file_path(id)).await;
+        assert_eq!(found, (body.size, body.sha256()), "{id}");
+    }
+
+    /// Downloads a path, keeping none of it, and answers its length and SHA-256 in hexadecimal.
+    ///
+    /// # Panics
+    /// Unless the answer is 200 and comes to its end.
+    pub async fn hash_of(&self, path: &str) -> (u64, String) {
+        let answer = self.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let (mut size, mut hash) = (0, Sha256::new());
         let mut chunks = answer.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.unwrap_or_else(|error| panic!("{id}: {error} after {size} bytes"));
+            let chunk = chunk.unwrap_or_else(|error| panic!("{path}: {error} after {size} bytes"));
             size += chunk.len() as u64;
             hash.update(&chunk);
         }
-        assert_eq!(size, body.size, "{id}");
-        assert_eq!(hex::encode(hash.finalize()), body.sha256(), "{id}");
+        (size, hex::encode(hash.finalize()))
     }
 }

@@ -10,6 +10,8 @@
 pub mod backend;
 pub mod browser;
 pub mod client;
+pub mod documentation;
+pub mod front;
 pub mod hook;
 pub mod inspect;
 pub mod jwt;
@@ -19,3 +21,4 @@ pub mod servers;
 pub mod service;
 pub mod site;
 pub mod stand;
+pub mod trouble;

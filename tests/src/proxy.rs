@@ -49,29 +49,41 @@ pub enum Towards {
 pub struct TcpProxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
-    swallowed: Arc<AtomicU64>,
+    counted: Arc<Counted>,
     accepting: JoinHandle<()>,
+}
+
+/// What has happened so far, on all connections.
+#[derive(Debug, Default)]
+struct Counted {
+    /// Answers that were lost.
+    swallowed: AtomicU64,
+    /// Bytes that went to the server.
+    sent: AtomicU64,
 }
 
 impl TcpProxy {
     /// Starts before a server at `host:port`, without a fault.
     pub async fn start(server: impl Into<String>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", crate::process::free_port()))
-            .await
-            .unwrap();
+        Self::start_at(crate::process::free_port(), server).await
+    }
+
+    /// Starts on that port, from [`free_port`](crate::process::free_port), where others have to know it before.
+    pub async fn start_at(port: u16, server: impl Into<String>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (fault, _) = watch::channel(Fault::None);
-        let swallowed = Arc::<AtomicU64>::default();
+        let counted = Arc::<Counted>::default();
         let accepting = tokio::spawn(accept(
             listener,
             server.into(),
             fault.clone(),
-            Arc::clone(&swallowed),
+            Arc::clone(&counted),
         ));
         Self {
             address,
             fault,
-            swallowed,
+            counted,
             accepting,
         }
     }
@@ -125,7 +137,13 @@ impl TcpProxy {
     /// How many answers were lost so far.
     #[must_use]
     pub fn swallowed(&self) -> u64 {
-        self.swallowed.load(Ordering::SeqCst)
+        self.counted.swallowed.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes went to the server so far, on all connections.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.counted.sent.load(Ordering::SeqCst)
     }
 
     /// Ends the fault. What a black hole held back goes on.
@@ -145,7 +163,7 @@ async fn accept(
     listener: TcpListener,
     server: String,
     fault: watch::Sender<Fault>,
-    swallowed: Arc<AtomicU64>,
+    counted: Arc<Counted>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         if *fault.borrow() == Fault::Cut {
@@ -153,13 +171,13 @@ async fn accept(
             continue;
         }
         let (server, fault) = (server.clone(), fault.clone());
-        let swallowed = Arc::clone(&swallowed);
+        let counted = Arc::clone(&counted);
         tokio::spawn(async move {
             let Ok(upstream) = TcpStream::connect(&server).await else {
                 client.set_zero_linger().ok();
                 return;
             };
-            serve(client, upstream, &fault, &swallowed).await;
+            serve(client, upstream, &fault, &counted).await;
         });
     }
 }
@@ -168,7 +186,7 @@ async fn serve(
     mut client: TcpStream,
     mut server: TcpStream,
     fault: &watch::Sender<Fault>,
-    swallowed: &AtomicU64,
+    counted: &Counted,
 ) {
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
@@ -180,7 +198,7 @@ async fn serve(
         towards: Towards::Server,
         fault,
         deaf: &deaf,
-        swallowed,
+        counted,
     };
     let down = Pump {
         towards: Towards::Client,
@@ -208,7 +226,7 @@ struct Pump<'a> {
     fault: &'a watch::Sender<Fault>,
     /// The server's next answer is to be lost.
     deaf: &'a AtomicBool,
-    swallowed: &'a AtomicU64,
+    counted: &'a Counted,
 }
 
 impl Pump<'_> {
@@ -238,7 +256,7 @@ impl Pump<'_> {
             }
             let mut chunk = &buffer[..read];
             if self.towards == Towards::Client && self.deaf.load(Ordering::SeqCst) {
-                self.swallowed.fetch_add(1, Ordering::SeqCst);
+                self.counted.swallowed.fetch_add(1, Ordering::SeqCst);
                 return Err(Reset);
             }
             let fault = current.borrow_and_update().clone();
@@ -263,6 +281,10 @@ impl Pump<'_> {
             }
             to.write_all(chunk).await.map_err(|_| Reset)?;
             passed += chunk.len() as u64;
+            if self.towards == Towards::Server {
+                let sent = &self.counted.sent;
+                sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+            }
             if chunk.len() < read {
                 return Err(Reset);
             }
