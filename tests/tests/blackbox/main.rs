@@ -6,6 +6,7 @@ mod access;
 mod bad_input;
 mod browser;
 mod cli;
+mod clients;
 mod connections;
 mod cors;
 mod credentials;

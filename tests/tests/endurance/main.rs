@@ -1,6 +1,7 @@
 //! Faults, crashes, crowds and large files. Each test has the machine to itself: several measure time or memory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod clients;
 mod crash;
 mod faults;
 mod limits;
