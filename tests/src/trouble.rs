@@ -9,17 +9,26 @@ use crate::{proxy::TcpProxy, service::Service};
 /// How often it is looked how far an upload is.
 const POLL: Duration = Duration::from_millis(2);
 
+/// What may be in the buffers of sockets on the way, and is lost with the line: before so many bytes, a cut may leave
+/// nothing of an upload.
+const ON_THE_WAY: u64 = 16_000_000;
+
+/// So many bytes pass between two cuts at least.
+const A_LITTLE: u64 = 250_000;
+
 /// Cuts every connection so many times, each at a random place of its share of the upload, for a random time of up to
-/// a quarter of a second. Answers at how many bytes it did. An upload of fewer bytes than `size` never ends this.
+/// a quarter of a second. Answers at how many bytes it did. An upload of fewer bytes than `size`, which is more
+/// than 16 MB, never ends this.
 pub async fn cut(line: &TcpProxy, size: u64, cuts: u64, seed: u64) -> Vec<u64> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let share = size / cuts.max(1);
+    let share = (size - ON_THE_WAY) / cuts.max(1);
     let before = line.sent();
     let mut places = Vec::new();
     for number in 0..cuts {
-        // Not so early that nothing can have arrived, nor so late that all has.
-        let place = number * share + share / 4 + random.next_u64() % (share / 2);
-        reached(line, before + place).await;
+        let place = ON_THE_WAY + number * share + share / 4 + random.next_u64() % (share / 2);
+        // A cut that comes late must not fall together with the next one.
+        let later = line.sent() + A_LITTLE;
+        reached(line, later.max(before + place)).await;
         line.cut();
         places.push(line.sent() - before);
         let pause = Duration::from_millis(20 + random.next_u64() % 230);
