@@ -138,7 +138,9 @@ impl Receiving {
         if self.kept.reached() > self.kept.offset {
             return match self.save().await {
                 // It may be back before the body ends; until then the offset stands where it was.
-                Err(Error::Repository(RepositoryError::Unavailable(error))) => {
+                Err(Error::Repository(RepositoryError::Unavailable(error)))
+                    if self.has_numbers_left() =>
+                {
                     tracing::warn!(%error, "the offset of an upload could not be kept");
                     self.kept.at = Instant::now();
                     Ok(())
@@ -151,6 +153,12 @@ impl Receiving {
             return self.park().await;
         }
         Ok(())
+    }
+
+    /// Whether parts can be begun for a while with the numbers that were given.
+    fn has_numbers_left(&self) -> bool {
+        let next = self.sink.as_ref().and_then(Sink::position);
+        next.is_none_or(|next| next.next_number + 8 < self.kept.numbers_end)
     }
 
     /// Makes everything durable and keeps it; the next bytes open a sink of their own.
@@ -266,7 +274,9 @@ impl Receiving {
                 return Err(error);
             }
         }
-        self.save().await?;
+        let saved = self.to_keep();
+        self.held.save(saved.clone()).await?;
+        self.held.lease.record.hashes = saved.hashes;
         self.held.lease.record.progress = self.progress;
         self.held
             .lease
@@ -312,10 +322,13 @@ impl Receiving {
 
     async fn discard(&mut self) -> Result<UploadProgress, Error> {
         if let Some(sink) = self.sink.take() {
+            if let Some(position) = sink.position() {
+                self.kept.position = position;
+            }
             sink.discard(&self.held.app).await;
         }
-        self.kept.forget();
-        self.held.let_go(None).await?;
+        let saved = self.held.unchanged(self.kept.position.next_number);
+        self.held.let_go(Some(saved)).await?;
         Ok(self.held.record().progress)
     }
 
