@@ -13,7 +13,10 @@ use super::{
 use crate::{
     App, Error, StoreOperation,
     hashes::Hashes,
-    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload, RepositoryError},
+    ports::{
+        COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload,
+        RepositoryError,
+    },
 };
 
 /// How often whoever makes a file shows a sign of life.
