@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use cloakroom_domain::{ObjectKey, VersionId};
 
 use crate::{
-    App, Error,
+    App, Error, claims,
     ports::{Doomed, StoreError},
 };
 
 const BATCH: u32 = 500;
+
+/// Rows without anything behind them go so many at a time, and so many times in a sweep.
+const MANY_ROWS: u32 = 5_000;
+const MANY_ROWS_AT_MOST: usize = 100;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct SweepReport {
     pub removed: u64,
     /// Bodies that their store would not remove now.
     pub postponed: u64,
+    /// Files that went to the trash because nobody claimed them.
+    pub unclaimed: u64,
 }
 
 /// One round: gives up stale uploads, removes what is due, forgets old idempotency keys.
@@ -59,8 +65,28 @@ pub async fn sweep(app: &App) -> Result<SweepReport, Error> {
             break;
         }
     }
-    while app.ledger.expire_keys(BATCH).await? == u64::from(BATCH) {}
+    report.unclaimed = sweep_rows(app).await?;
     Ok(report)
+}
+
+/// What has no bytes, or leaves them where they are. Answers how many files nobody claimed.
+async fn sweep_rows(app: &App) -> Result<u64, Error> {
+    while app.ledger.expire_keys(BATCH).await? == u64::from(BATCH) {}
+    let mut all = 0;
+    loop {
+        let unclaimed = claims::expire(app, BATCH).await?;
+        all += unclaimed;
+        if unclaimed < u64::from(BATCH) {
+            break;
+        }
+    }
+    while app.links.forget(BATCH).await? == u64::from(BATCH) {}
+    for _ in 0..MANY_ROWS_AT_MOST {
+        if app.claims.runs.forget(MANY_ROWS).await? == 0 {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Removes bodies and their rows now.

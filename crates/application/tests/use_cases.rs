@@ -15,6 +15,8 @@ mod permissions;
 mod rates;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
+#[path = "use_cases/sharing.rs"]
+mod sharing;
 mod support;
 
 use std::time::Duration;

@@ -33,7 +33,7 @@ use crate::{
     connection::{Connection, Hand},
     cors,
     error::ApiError,
-    metered, navigation,
+    linked, metered, navigation,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -121,6 +121,11 @@ pub(crate) async fn front(
         answer = answer.into_response(redirect);
     }
     let asked = answer.request().clone();
+    if linked::is_in(asked.uri()) {
+        // The address opens a file for whoever reads it.
+        let policy = HeaderValue::from_static("no-referrer");
+        answer.headers_mut().insert(header::REFERRER_POLICY, policy);
+    }
     decorate(answer.headers_mut(), &settings, asked.headers(), id);
     if let Some(verdict) = asked.extensions().get() {
         metered::tell_unless_told(verdict, answer.headers_mut());
@@ -231,7 +236,7 @@ impl Line {
         let recognised = request
             .extensions()
             .get::<RecognisedAs>()
-            .map(|kind| kind.0.as_str());
+            .map(|kind| kind.0);
         self.who = recognised.unwrap_or("-");
         self.route = request.match_pattern();
         self.status = status.as_u16();

@@ -17,13 +17,21 @@ const MAX_BYTES: usize = 64 * 1024;
 ///
 /// It is no extractor: whoever may not send it is refused before it is read.
 pub(crate) async fn read<T: DeserializeOwned>(payload: web::Payload) -> Result<T, ApiError> {
+    read_up_to(MAX_BYTES, payload).await
+}
+
+/// As [`read`], for a body of that many bytes.
+pub(crate) async fn read_up_to<T: DeserializeOwned>(
+    limit: usize,
+    payload: web::Payload,
+) -> Result<T, ApiError> {
     let mut inbound = Inbound::new(payload, None);
     let mut body = BytesMut::new();
     while let Some(chunk) = inbound.next().await {
         let chunk = chunk.map_err(|error| broken(&error))?;
-        if body.len() + chunk.len() > MAX_BYTES {
+        if body.len() + chunk.len() > limit {
             return Err(Error::TooLarge {
-                limit: MAX_BYTES as u64,
+                limit: limit as u64,
             }
             .into());
         }

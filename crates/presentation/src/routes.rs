@@ -7,7 +7,9 @@ use actix_web::{
 };
 use utoipa::OpenApi;
 
-use crate::{Settings, access, download, error::ApiError, files, health, upload, versions};
+use crate::{
+    Settings, access, claims, download, error::ApiError, files, health, links, upload, versions,
+};
 
 /// A path of the service with its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +55,13 @@ routes! { FIXED, fixed, FixedApi, mounted: false,
 routes! { FILES, files_api, FilesApi, mounted: true,
     "" also "/" => { [get, head] files::list_files; [post] upload::create }
     "/upload" also "/upload/" => { [post] upload::create_by_form }
+    "/reconcile" also "/reconcile/" => { [post] claims::reconcile_files }
     "/{file_id}" => { [get, head] download::download; [put] upload::replace; [delete] files::delete }
     "/{file_id}/info" => { [get, head] files::info; [patch] files::patch_info }
     "/{file_id}/restore" => { [post] files::restore_file }
+    "/{file_id}/claim" => { [post] claims::claim_file }
+    "/{file_id}/links" also "/{file_id}/links/" => { [get, head] links::links_of_file; [post] links::create_link }
+    "/{file_id}/links/{link_id}" => { [delete] links::remove_link }
     "/{file_id}/versions" also "/{file_id}/versions/" => { [get, head] versions::list_versions }
     "/{file_id}/versions/{version}" => { [get, head] download::download_version; [delete] versions::delete_old }
     "/{file_id}/versions/{version}/restore" => { [post] versions::restore_old }

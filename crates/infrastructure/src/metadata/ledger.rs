@@ -213,7 +213,8 @@ async fn insert(session: &mut Session, new: &NewVersion) -> Result<Location, Rep
     location(&address.store_id, &address.bucket, &address.key)
 }
 
-fn micros(duration: Duration) -> i64 {
+/// As the database keeps times.
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 

@@ -47,6 +47,7 @@ fn log(outcome: Result<Result<SweepReport, cloakroom_application::Error>, JoinEr
             expired = report.expired,
             removed = report.removed,
             postponed = report.postponed,
+            unclaimed = report.unclaimed,
             "swept"
         ),
         Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "a sweep failed"),
