@@ -121,11 +121,7 @@ pub(crate) async fn front(
         answer = answer.into_response(redirect);
     }
     let asked = answer.request().clone();
-    if linked::is_in(asked.uri()) {
-        // The address opens a file for whoever reads it.
-        let policy = HeaderValue::from_static("no-referrer");
-        answer.headers_mut().insert(header::REFERRER_POLICY, policy);
-    }
+    linked::keep_to_itself(asked.uri(), answer.headers_mut());
     decorate(answer.headers_mut(), &settings, asked.headers(), id);
     if let Some(verdict) = asked.extensions().get() {
         metered::tell_unless_told(verdict, answer.headers_mut());

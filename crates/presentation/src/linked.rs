@@ -2,7 +2,15 @@
 
 use std::pin::Pin;
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::Uri, web::Query};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    http::{
+        Uri,
+        header::{self, HeaderMap, HeaderValue},
+    },
+    web::Query,
+};
 use cloakroom_application::{
     App, Error, Opened, open_link,
     ports::{Presented, RateClass, RateKey},
@@ -89,6 +97,14 @@ impl FromRequest for Reader {
 /// Whether there is a link in the address, whatever it is worth: then nobody is sent elsewhere with it.
 pub(crate) fn is_in(address: &Uri) -> bool {
     presented(&parameters(address)).is_some()
+}
+
+/// Has no page that is an answer at such an address tell it to anybody.
+pub(crate) fn keep_to_itself(address: &Uri, answer: &mut HeaderMap) {
+    if is_in(address) {
+        let policy = HeaderValue::from_static("no-referrer");
+        answer.insert(header::REFERRER_POLICY, policy);
+    }
 }
 
 fn parameters(address: &Uri) -> Vec<(String, String)> {

@@ -89,7 +89,7 @@ async fn whoever_has_a_link_reads_that_file_without_a_credential() {
 }
 
 #[tokio::test]
-async fn a_link_opens_nothing_else_and_no_altered_one_opens_anything() {
+async fn a_link_opens_nothing_but_its_own_file_and_version() {
     let stand = Stand::simple().await;
     let owner = stand.user();
     let (file, other) = (owner.stored("a", "1").await, owner.stored("b", "2").await);
@@ -128,7 +128,16 @@ async fn a_link_opens_nothing_else_and_no_altered_one_opens_anything() {
         get(&nobody, &path_of(&link)).await.text().await.unwrap(),
         "3"
     );
+}
 
+#[tokio::test]
+async fn a_link_altered_by_one_character_or_cut_or_given_twice_is_refused() {
+    let stand = Stand::simple().await;
+    let owner = stand.user();
+    let file = owner.stored("a", "1").await;
+    let (path, nobody) = (file_path(id(&file)), stand.anonymous());
+    let link = made(&owner, id(&file), json!({})).await;
+    let token = token_of(&link);
     for at in 0..token.len() {
         let altered = if token.as_bytes()[at] == b'A' {
             "B"
