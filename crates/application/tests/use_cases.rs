@@ -17,6 +17,8 @@ mod permissions;
 mod rates;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
+#[path = "use_cases/sharing.rs"]
+mod sharing;
 mod support;
 #[path = "use_cases/sweeping.rs"]
 mod sweeping;

@@ -145,6 +145,12 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.links.lifetime > self.links.max_lifetime {
+            say(
+                "CLOAKROOM_LINK_LIFETIME is longer than CLOAKROOM_LINK_MAX_LIFETIME; expected it to be at most that"
+                    .to_owned(),
+            );
+        }
         let store = &self.store;
         if store.s3_bucket.is_some() && store.s3_bucket_prefix.is_some() {
             say(

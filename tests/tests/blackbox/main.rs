@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod browser;
+mod claims;
 mod cli;
 mod connections;
 mod cors;
@@ -20,6 +21,7 @@ mod hook;
 mod idempotency;
 mod issuers;
 mod limits;
+mod links;
 mod nginx;
 mod raw;
 mod redis_tokens;

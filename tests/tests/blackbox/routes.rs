@@ -187,6 +187,32 @@ const TABLE: &[Row] = &[
         None,
         CHANGE,
     ),
+    alike(
+        "post",
+        "/files/reconcile",
+        Some("{}"),
+        [403, 403, 403, 200, 200, 422, 403, 401, 401],
+    ),
+    alike(
+        "post",
+        "/files/{file_id}/claim",
+        None,
+        [403, 403, 403, 200, 403, 200, 403, 401, 401],
+    ),
+    alike("get", "/files/{file_id}/links", None, CHANGE),
+    alike("head", "/files/{file_id}/links", None, CHANGE),
+    alike(
+        "post",
+        "/files/{file_id}/links",
+        Some("{}"),
+        [201, 403, 403, 403, 403, 201, 403, 401, 401],
+    ),
+    alike(
+        "delete",
+        "/files/{file_id}/links/{link_id}",
+        None,
+        [404, 403, 403, 403, 403, 404, 403, 401, 401],
+    ),
     alike("delete", "/files/{file_id}/versions/{version}", None, GONE),
     alike("delete", "/files/{file_id}", None, GONE),
 ];
@@ -262,7 +288,8 @@ async fn ask(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u1
         expect(put, StatusCode::OK).await;
         path = path
             .replace("{file_id}", id(&file))
-            .replace("{version}", "1");
+            .replace("{version}", "1")
+            .replace("{link_id}", "00000000-0000-4000-8000-000000000000");
     }
     let method = Method::from_bytes(row.method.to_uppercase().as_bytes()).unwrap();
     let mut request = caller.call(method, &path);

@@ -148,6 +148,7 @@ async fn commit(held: &Held, body: Body, hashes: &Hashes) -> Result<Option<Box<F
         crc64: hashes.crc64(),
         content_type,
         target: CommitTarget::NewFile {
+            claim_within: app.claims.within(&target.owner),
             owner: target.owner,
             name: target.name,
             visibility: target.visibility,

@@ -9,7 +9,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Rates, Stores, Turns,
+    App, Background, Caller, Claims, Destination, Limits, LinkKey, Links, NewUpload, Permissions,
+    Rates, Stores, Turns,
     hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
@@ -66,6 +67,8 @@ impl World {
             authenticators: Vec::new(),
             permissions: Arc::new(permissions),
             revocations: database.clone(),
+            links: links(&database),
+            claims: claims(&database),
             hot: HotBodies::new(0),
             rates: Rates::off(),
             dependencies: Vec::new(),
@@ -87,6 +90,15 @@ impl World {
             store,
             alice,
         }
+    }
+
+    /// The same world with files that have to be claimed in that time.
+    pub async fn claiming_within(time: Duration) -> Self {
+        let mut world = Self::new().await;
+        if let Some(app) = Arc::get_mut(&mut world.app) {
+            app.claims.time = Some(time);
+        }
+        world
     }
 
     /// Rows of bodies, in whatever state.
@@ -113,6 +125,21 @@ impl World {
             .unwrap();
         writer.write(Bytes::from_static(b"nobody's")).await.unwrap();
         writer.finish().await.unwrap();
+    }
+}
+
+fn links(database: &Arc<MemoryDatabase>) -> Links {
+    let key = LinkKey::new(&[7; 32]).unwrap();
+    let hour = Duration::from_secs(3600);
+    Links::new(database.clone(), key, hour, 24 * hour)
+}
+
+fn claims(database: &Arc<MemoryDatabase>) -> Claims {
+    Claims {
+        files: database.clone(),
+        runs: database.clone(),
+        time: None,
+        reconcile_age: Duration::ZERO,
     }
 }
 

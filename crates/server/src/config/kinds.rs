@@ -2,6 +2,7 @@
 
 mod callers;
 mod jwt;
+mod links;
 mod readers;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub(crate) use self::{
         RATE, REDIS, RESOURCE_POLICY, ROUNDS, SECRET_KEY,
     },
     jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
+    links::{CLAIM_TIME, LINK_KEY},
     readers::origin,
 };
 use super::secret::{MASK, Secret};
