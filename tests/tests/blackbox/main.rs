@@ -26,5 +26,6 @@ mod replicas;
 mod routes;
 mod settings;
 mod shared_limits;
+mod tus;
 mod uploads;
 mod versions;
