@@ -1,8 +1,11 @@
 //! Compares rows and objects both ways, and reads the bytes if asked.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use cloakroom_domain::{Bucket, Location, Sha256Digest, StoreId};
+use cloakroom_domain::{Bucket, Location, ObjectKey, Sha256Digest, StoreId, Timestamp};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
@@ -97,6 +100,8 @@ pub async fn fsck(
         options,
         report,
         summary: FsckSummary::default(),
+        begun_at: app.ledger.now().await?,
+        pending: BTreeMap::new(),
     };
     if options.repair {
         sweep(app).await?;
@@ -114,6 +119,9 @@ struct Fsck<'a> {
     options: FsckOptions,
     report: &'a mut (dyn FnMut(FsckEvent) + Send),
     summary: FsckSummary,
+    begun_at: Timestamp,
+    /// Keys whose bodies may still be on their way, for a repair.
+    pending: BTreeMap<(StoreId, Bucket), BTreeSet<ObjectKey>>,
 }
 
 impl Fsck<'_> {
@@ -133,6 +141,9 @@ impl Fsck<'_> {
             };
             after = Some(last.version);
             let count = page.len() as u64;
+            if self.options.repair {
+                self.note_pending(&page);
+            }
             let findings: Vec<Option<Finding>> = stream::iter(page)
                 .map(|row| check_row(app, row, verify))
                 .buffer_unordered(AT_ONCE)
@@ -143,6 +154,13 @@ impl Fsck<'_> {
             }
             self.summary.rows += count;
             (self.report)(FsckEvent::Rows(self.summary.rows));
+        }
+    }
+
+    fn note_pending(&mut self, page: &[LedgerRow]) {
+        for row in page.iter().filter(|row| row.state == RowState::Pending) {
+            let Location { store, bucket, key } = row.location.clone();
+            self.pending.entry((store, bucket)).or_default().insert(key);
         }
     }
 
@@ -187,6 +205,9 @@ impl Fsck<'_> {
     }
 
     /// Only on repair: looking at unfinished writes and removing them is one call of the store.
+    ///
+    /// A row is committed before the first byte, and every row was looked at since the check began: what is unfinished
+    /// from before and has no pending row is nobody's.
     async fn reap(
         &mut self,
         store: StoreId,
@@ -195,10 +216,10 @@ impl Fsck<'_> {
     ) -> Result<(), Error> {
         let age = self.app.limits.pending_ttl.max(Duration::from_secs(3600));
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        let now = self.app.ledger.now().await?.micros();
-        let before = cloakroom_domain::Timestamp::from_micros(now.saturating_sub(age));
+        let before = Timestamp::from_micros(self.begun_at.micros().saturating_sub(age));
+        let spare = self.pending.remove(&(store, bucket.clone()));
         let reaped = objects
-            .reap(bucket, before)
+            .reap(bucket, before, &spare.unwrap_or_default())
             .await
             .map_err(Error::store(StoreOperation::Other))?;
         if reaped > 0 {

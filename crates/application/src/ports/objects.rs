@@ -1,6 +1,6 @@
 //! The object store port: buckets of immutable objects.
 
-use std::{fmt, ops::Range, path::PathBuf, pin::Pin, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::Range, path::PathBuf, pin::Pin, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -100,6 +100,23 @@ pub trait ObjectStore: Send + Sync {
         hints: WriteHints,
     ) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
+    /// Writes a small object of bytes that are in memory already, such as the rest of an unfinished one
+    /// ([`Suspended::rest`](super::Suspended)). An adapter need not reserve memory for them.
+    async fn put(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        body: Vec<Bytes>,
+    ) -> Result<(), StoreError> {
+        let size = body.iter().map(|bytes| bytes.len() as u64).sum();
+        let hints = WriteHints { size: Some(size) };
+        let mut writer = self.begin(bucket, key, hints).await?;
+        for bytes in body {
+            writer.write(bytes).await?;
+        }
+        writer.finish().await
+    }
+
     /// Reads the object or a stretch of it. A stretch beyond the end is [`StoreError::Broken`].
     async fn read(
         &self,
@@ -124,10 +141,16 @@ pub trait ObjectStore: Send + Sync {
         limit: usize,
     ) -> Result<ListPage, StoreError>;
 
-    /// Removes unfinished writes of `bucket` that began before the instant, and says how many.
+    /// Removes unfinished writes of `bucket` that began before the instant, and says how many. Those under the keys
+    /// in `spare` stay: an upload may take days between two of its requests.
     ///
     /// A crash can leave one under a key that no row names any more.
-    async fn reap(&self, bucket: &Bucket, before: Timestamp) -> Result<u64, StoreError>;
+    async fn reap(
+        &self,
+        bucket: &Bucket,
+        before: Timestamp,
+        spare: &BTreeSet<ObjectKey>,
+    ) -> Result<u64, StoreError>;
 
     /// Whether the store answers at all, cheaply and within 2 s.
     async fn probe(&self) -> Result<(), StoreError>;

@@ -35,7 +35,8 @@ pub struct Resume {
     /// two writers, for the one before may still be sending.
     pub first_number: u32,
     /// The last part, if whoever wrote it is known to write no more. A store whose parts can grow goes on in it, from
-    /// its stated size on; what lies beyond is dropped.
+    /// its stated size on; what lies beyond is dropped. Where somebody still writes to it, it is left alone and the
+    /// first number is used, as without it.
     pub growing: Option<StoredPart>,
     /// The announced length of the whole object in bytes, which decides how large parts must be. It may lie.
     pub size: Option<u64>,
@@ -64,7 +65,9 @@ pub enum Ending {
 pub struct Suspended {
     /// Parts that are durable and were not told before, in order.
     pub parts: Vec<StoredPart>,
-    /// The bytes behind them, which the store cannot keep as a part. They are no more than one part.
+    /// The bytes behind them, which the store cannot keep as a part. They are fewer than a part's, and hold their share
+    /// of the store's memory until they are dropped: [`ObjectStore::put`](super::ObjectStore::put) writes them as a
+    /// piece without asking for more.
     pub rest: Vec<Bytes>,
 }
 
@@ -78,16 +81,19 @@ pub trait Resumable: Send + Sync {
         resume: Resume,
     ) -> Result<Box<dyn PartsWriter>, StoreError>;
 
-    /// Makes the object of these parts, in this order, durable and visible. Parts that are not named are dropped.
+    /// Makes the object of these parts, in this order (their numbers ascend), durable and visible. Parts that are not
+    /// named are dropped, and so is whatever else is unfinished under the key. No parts are [`StoreError::Refused`].
     ///
-    /// It may be asked again after an answer was lost: an object of the right size that is there already counts as made.
+    /// It may be asked again after an answer was lost: an object of the right size that is there already counts as
+    /// made. After an error the parts are still there, unless the object is.
     async fn join(&self, object: &Unfinished, parts: &[StoredPart]) -> Result<(), StoreError>;
 }
 
 /// An unfinished object being written. Dropping it leaves what is durable, and drops the rest.
 #[async_trait]
 pub trait PartsWriter: Send {
-    /// Takes the next bytes; waits while the adapter's buffers are full.
+    /// Takes the next bytes; waits while the adapter's buffers are full. One that fails, or is dropped before it ends,
+    /// ends the writer: only what [`PartsWriter::durable`] tells counts from then on.
     async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
 
     /// How many more bytes the part has room for that is being filled: parts become durable as a whole.
@@ -95,12 +101,14 @@ pub trait PartsWriter: Send {
     fn until_cut(&self) -> Option<u64>;
 
     /// Parts that are durable by now and were not told before, in order and without a gap. A part that has grown is
-    /// told again, with its new size. Does not wait for parts on their way. Answers also after a failed write.
+    /// told again, with its new size. Does not wait for parts on their way; a store whose parts grow flushes what it was
+    /// given. Answers also after a failed write.
     async fn durable(&mut self) -> Result<Vec<StoredPart>, StoreError>;
 
     /// What the next writer has to know.
     fn position(&self) -> WritePosition;
 
-    /// Makes durable whatever can be, and says what it left.
+    /// Makes durable whatever can be, and says what it left; the writer then holds no memory. Fails once a write has
+    /// failed.
     async fn suspend(&mut self, ending: Ending) -> Result<Suspended, StoreError>;
 }

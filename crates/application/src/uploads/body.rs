@@ -10,7 +10,7 @@ use super::{
     append::Append,
     checksum::Check,
     hold::Held,
-    sink::{Closed, Parts, Piece, Sink},
+    sink::{Closed, Parts, Piece, Sink, put_piece},
 };
 use crate::{
     Error,
@@ -246,13 +246,9 @@ impl Receiving {
         }
         let length = rest.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let start = self.progress.offset() - length;
-        let mut piece = Sink::from(Piece::open(&self.held, start, Some(length)).await?);
-        for bytes in rest {
-            piece.write(bytes).await?;
-        }
-        let closed = piece.close(&self.held.app, ending).await;
-        self.note(closed.stretches);
-        closed.error.map_or(Ok(()), Err)
+        let piece = put_piece(&self.held, start, length, rest).await?;
+        self.note(vec![piece]);
+        Ok(())
     }
 
     /// The offset up to which everything is durable, kept or not.

@@ -183,15 +183,8 @@ impl Piece {
     /// # Errors
     /// [`Error::UploadHeld`] if another request has taken the upload; failures of database and store.
     pub(super) async fn open(held: &Held, start: u64, size: Option<u64>) -> Result<Self, Error> {
-        let (app, record) = (&held.app, held.record());
-        let version = VersionId::random();
-        let owner = &record.target.owner;
-        let key = ObjectKey::mint(&owner.account, &record.id, &record.target.name);
-        let begun = app
-            .uploads
-            .begin_piece(&record.id, held.generation(), version, key)
-            .await?;
-        let location = begun.ok_or(Error::UploadHeld)?;
+        let app = &held.app;
+        let (version, location) = piece_row(held).await?;
         let opened = app
             .stores
             .at(&location)?
@@ -256,6 +249,39 @@ impl From<Piece> for Sink {
     fn from(piece: Piece) -> Self {
         Self::Piece(piece)
     }
+}
+
+/// Commits the row of a piece.
+async fn piece_row(held: &Held) -> Result<(VersionId, Location), Error> {
+    let record = held.record();
+    let version = VersionId::random();
+    let owner = &record.target.owner;
+    let key = ObjectKey::mint(&owner.account, &record.id, &record.target.name);
+    let uploads = &held.app.uploads;
+    let begun = uploads.begin_piece(&record.id, held.generation(), version, key);
+    let location = begun.await?.ok_or(Error::UploadHeld)?;
+    Ok((version, location))
+}
+
+/// Writes what a writer of parts left, which is in memory, as a piece.
+///
+/// # Errors
+/// As [`Piece::open`].
+pub(super) async fn put_piece(
+    held: &Held,
+    start: u64,
+    size: u64,
+    bytes: Vec<Bytes>,
+) -> Result<Stretch, Error> {
+    let app = &held.app;
+    let (version, location) = piece_row(held).await?;
+    let store = app.stores.at(&location)?;
+    if let Err(error) = store.put(&location.bucket, &location.key, bytes).await {
+        give_up(app, version, &error).await;
+        return Err(Error::store(UPLOAD)(error));
+    }
+    let at = StretchAt::Piece { version, location };
+    Ok(Stretch { start, size, at })
 }
 
 /// The object at an address, before it is one.

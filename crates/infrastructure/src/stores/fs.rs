@@ -1,9 +1,12 @@
 //! Objects as files below a folder, flushed before they count.
 
+mod batches;
 mod failpoint;
+mod joining;
 mod layout;
 mod listing;
 mod marker;
+mod parts;
 mod reader;
 mod root;
 mod temp;
@@ -15,14 +18,17 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_application::ports::{
-    ListPage, ObjectMeta, ObjectStore, ObjectWriter, Payload, StoreError, WriteHints,
+    ListPage, ObjectMeta, ObjectStore, ObjectWriter, PartsWriter, Payload, Resumable, Resume,
+    StoreError, StoredPart, Unfinished, WriteHints,
 };
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, StoreId, Timestamp};
 use rustix::fs::{Access, AtFlags};
 
 use self::{
+    batches::patience,
     layout::{Address, plain},
     listing::Hauls,
+    parts::FsPartsWriter,
     root::{Root, blocking, trouble},
     writer::FsWriter,
 };
@@ -168,10 +174,19 @@ impl ObjectStore for FsStore {
         .await
     }
 
-    async fn reap(&self, bucket: &Bucket, before: Timestamp) -> Result<u64, StoreError> {
+    async fn reap(
+        &self,
+        bucket: &Bucket,
+        before: Timestamp,
+        spare: &BTreeSet<ObjectKey>,
+    ) -> Result<u64, StoreError> {
         let bucket = plain(bucket)?.to_owned();
+        let spare = spare.iter().map(ObjectKey::to_string).collect();
         let root = Arc::clone(&self.root);
-        blocking(LARGE_WORK, move || listing::reap(&root, &bucket, before)).await
+        blocking(LARGE_WORK, move || {
+            listing::reap(&root, &bucket, before, &spare)
+        })
+        .await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
@@ -186,6 +201,36 @@ impl ObjectStore for FsStore {
 
     fn driver(&self) -> &'static str {
         "fs"
+    }
+
+    fn resumable(&self) -> Option<&dyn Resumable> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Resumable for FsStore {
+    async fn resume(
+        &self,
+        object: &Unfinished,
+        resume: Resume,
+    ) -> Result<Box<dyn PartsWriter>, StoreError> {
+        let address = Address::of(&object.bucket, &object.key)?;
+        let (root, budget) = (
+            Arc::clone(&self.root),
+            self.options.write_budget.parts.clone(),
+        );
+        Ok(Box::new(FsPartsWriter::new(root, address, resume, budget)))
+    }
+
+    async fn join(&self, object: &Unfinished, parts: &[StoredPart]) -> Result<(), StoreError> {
+        let address = Address::of(&object.bucket, &object.key)?;
+        if parts.is_empty() {
+            return Err(StoreError::Refused("an object without parts".into()));
+        }
+        let (root, parts) = (Arc::clone(&self.root), parts.to_vec());
+        let patience = patience(parts.iter().map(|part| part.size).sum());
+        blocking(patience, move || joining::join(&root, &address, &parts)).await
     }
 }
 
@@ -202,9 +247,9 @@ fn remove_all(
                 Ok(address) => address,
                 Err(error) => return (None, Err(error)),
             };
-            // The unfinished one first: a writer that finishes meanwhile leaves an object, which goes next.
-            let removed = root
-                .remove(&address.unfinished)
+            // The unfinished ones first: a writer that finishes meanwhile leaves an object, which goes next.
+            let removed = joining::clear(root, &address.parts)
+                .and_then(|_| root.remove(&address.unfinished))
                 .and_then(|_| root.remove(&address.path));
             match removed {
                 Ok(true) => {

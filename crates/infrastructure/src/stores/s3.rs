@@ -14,7 +14,7 @@ mod settings;
 mod upload;
 mod writer;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_application::ports::{
@@ -112,9 +112,15 @@ impl ObjectStore for S3Store {
         listing::page(&self.0, bucket, prefix, cursor, limit).await
     }
 
-    async fn reap(&self, bucket: &Bucket, before: Timestamp) -> Result<u64, StoreError> {
+    async fn reap(
+        &self,
+        bucket: &Bucket,
+        before: Timestamp,
+        spare: &BTreeSet<ObjectKey>,
+    ) -> Result<u64, StoreError> {
         checked(bucket)?;
-        match tokio::time::timeout(REAP, listing::reap(&self.0, bucket, before)).await {
+        let reaping = listing::reap(&self.0, bucket, before, spare);
+        match tokio::time::timeout(REAP, reaping).await {
             Ok(outcome) => outcome,
             Err(late) => Err(StoreError::Unavailable(late.into())),
         }

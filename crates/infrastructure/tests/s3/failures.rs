@@ -1,6 +1,6 @@
 //! What the S3 store makes of servers that fail and lie.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cloakroom_application::{
     ports::{ObjectStore, StoreError, WriteHints},
@@ -202,7 +202,8 @@ async fn a_connection_cut_in_the_middle_of_a_part_leaves_nothing_in_the_store() 
     tokio::time::sleep(Duration::from_secs(1)).await;
     let direct = store(&direct);
     let in_an_hour = Timestamp::from_micros(i64::MAX);
-    assert_eq!(direct.reap(&bucket, in_an_hour).await.unwrap(), 0);
+    let none = BTreeSet::new();
+    assert_eq!(direct.reap(&bucket, in_an_hour, &none).await.unwrap(), 0);
     let left = direct.list(&bucket, "", None, 10).await.unwrap();
     assert_eq!(left.objects, []);
 }

@@ -1,6 +1,9 @@
 //! How long the S3 store waits, and for what.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use cloakroom_application::{
     ports::{ObjectStore, StoreError, WriteHints},
@@ -21,7 +24,7 @@ async fn a_frozen_server_is_unavailable_within_ten_seconds() {
     let fake = Fake::start(|_| Reply::Freeze).await;
     let (store, bucket, key) = (store(&fake.settings()), bucket(), key());
     let begun = Instant::now();
-    let keys = [key.clone()];
+    let (keys, none) = ([key.clone()], BTreeSet::new());
     let probe = async {
         let probed = store.probe().await;
         assert!(begun.elapsed() <= Duration::from_secs(2));
@@ -32,7 +35,7 @@ async fn a_frozen_server_is_unavailable_within_ten_seconds() {
         async { store.read(&bucket, &key, None).await.map(|_| ()) },
         store.delete(&bucket, &keys),
         store.list(&bucket, "", None, 10),
-        store.reap(&bucket, Timestamp::from_micros(0)),
+        store.reap(&bucket, Timestamp::from_micros(0), &none),
         put(&store, &bucket, sample(10_000, 1)),
         probe,
     );

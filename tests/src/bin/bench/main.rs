@@ -1,11 +1,12 @@
 //! The benchmark: the service against what one would otherwise have, in one run on one machine. Run by `make bench`.
 //!
-//! `bench [reads] [proxied] [uploads] [remote]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
+//! `bench [reads] [proxied] [uploads] [remote] [crowd]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
 //! `BENCH_ROUNDS` (5) rounds, in each of which both sides run for `BENCH_SECONDS` (5), in turns.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 mod bare;
 mod compare;
+mod crowd;
 mod load;
 mod machine;
 mod nginx;
@@ -19,7 +20,7 @@ use std::{env, path::Path, thread::available_parallelism};
 
 use self::compare::{Options, Row};
 
-const PARTS: [&str; 4] = ["reads", "proxied", "uploads", "remote"];
+const PARTS: [&str; 5] = ["reads", "proxied", "uploads", "remote", "crowd"];
 
 #[tokio::main]
 async fn main() {
@@ -50,11 +51,16 @@ async fn main() {
     if wants("remote") {
         rows.extend(remote::measure(&options).await);
     }
-    println!("\n{}", report::table(&rows));
+    let crowds = if wants("crowd") {
+        crowd::measure().await
+    } else {
+        Vec::new()
+    };
+    println!("\n{}\n{}", report::table(&rows), report::crowds(&crowds));
     if chosen.is_empty() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         std::fs::create_dir_all(&docs).unwrap();
-        let text = report::document(&rows, &options);
+        let text = report::document(&rows, &crowds, &options);
         std::fs::write(docs.join("benchmarks.md"), text).unwrap();
     }
 }

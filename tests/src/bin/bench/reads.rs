@@ -6,7 +6,7 @@ use cloakroom_tests::{
     backend::Backend,
     client::{self, Seeded, file_path},
     process::temporary_folder,
-    servers::Postgres,
+    servers::{Postgres, garage},
     service::Service,
 };
 
@@ -68,19 +68,52 @@ const READS: [Read; 4] = [
     read("GET 100 MiB, one stream", LARGE, 1, Unit::Bytes, 0.9),
 ];
 
+/// The bytes are in Garage, and hot: they come from the service's memory.
+const HOT_READS: [Read; 2] = [
+    read(
+        "GET 10 KiB, bytes in Garage, 32 connections",
+        10 * KIB,
+        32,
+        Unit::Requests,
+        0.8,
+    ),
+    read(
+        "GET 1 MiB, bytes in Garage, 8 connections",
+        MIB,
+        8,
+        Unit::Bytes,
+        0.8,
+    ),
+];
+
 pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     let nginx = Nginx::start().await;
-    let postgres = Postgres::start().await;
-    let backend = Backend::start().await;
-    let service = Service::builder()
-        .database(postgres.database().await)
-        .production()
-        .env("CLOAKROOM_REDIS_URL", backend.redis().url())
-        .env("CLOAKROOM_AUTH_SECRET_KEY", backend.secret_key())
-        .env("CLOAKROOM_WORKERS", "1")
-        .pinned_to(SERVER_CORE)
-        .start()
-        .await;
+    let (postgres, backend) = (Postgres::start().await, Backend::start().await);
+    let builder = async || {
+        Service::builder()
+            .database(postgres.database().await)
+            .production()
+            .env("CLOAKROOM_REDIS_URL", backend.redis().url())
+            .env("CLOAKROOM_AUTH_SECRET_KEY", backend.secret_key())
+            .env("CLOAKROOM_WORKERS", "1")
+            .pinned_to(SERVER_CORE)
+    };
+    let service = builder().await.start().await;
+    let mut rows = compared(options, &READS, &service, &backend, &nginx).await;
+    drop(service);
+    let garage = garage::start().await;
+    let service = builder().await.s3(garage.access()).start().await;
+    rows.extend(compared(options, &HOT_READS, &service, &backend, &nginx).await);
+    rows
+}
+
+async fn compared(
+    options: &Options,
+    reads: &[Read],
+    service: &Service,
+    backend: &Backend,
+    nginx: &Nginx,
+) -> Vec<Row> {
     let token = backend.sign_in(USER, ACCOUNT).await;
     let owner = service.anonymous().with(Some(&token));
     let folder = temporary_folder();
@@ -88,7 +121,7 @@ pub(crate) async fn measure(options: &Options) -> Vec<Row> {
     fs::write(&script, ranges()).unwrap();
 
     let mut rows = Vec::new();
-    for read in READS {
+    for read in reads {
         let body = Seeded::new(read.size, read.size);
         let file = owner.uploaded("bench.bin", body).await;
         let id = client::id(&file);

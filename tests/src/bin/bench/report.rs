@@ -2,6 +2,7 @@
 
 use crate::{
     compare::{Options, Row},
+    crowd::Crowd,
     machine,
 };
 
@@ -28,8 +29,26 @@ pub(crate) fn table(rows: &[Row]) -> String {
     table
 }
 
+/// What crowds of uploads took, in Markdown.
+pub(crate) fn crowds(crowds: &[Crowd]) -> String {
+    let mut table = "| 1,000 uploads of 10 MiB at once to | took | resident at most | GET 10 KiB beside them: p99, longest |\n\
+                     | --- | --- | --- | --- |\n"
+        .to_owned();
+    for crowd in crowds {
+        table.push_str(&format!(
+            "| {} | {:.0} s | {} MiB | {} ms, {} ms |\n",
+            crowd.store,
+            crowd.took.as_secs_f64(),
+            crowd.resident / (1024 * 1024),
+            crowd.p99.as_millis(),
+            crowd.longest.as_millis(),
+        ));
+    }
+    table
+}
+
 /// The whole of `docs/benchmarks.md`.
-pub(crate) fn document(rows: &[Row], options: &Options) -> String {
+pub(crate) fn document(rows: &[Row], crowds: &[Crowd], options: &Options) -> String {
     let versions: String = machine::versions()
         .iter()
         .map(|version| format!("- {version}\n"))
@@ -40,8 +59,10 @@ pub(crate) fn document(rows: &[Row], options: &Options) -> String {
          turns; a ratio is of the two turns of one round. Absolute numbers say little on a shared machine, ratios hold.\n\n\
          {table}\n\
          {rounds} rounds of {seconds} s a side.\n\n\
+         {crowds}\n\
          ## Machine\n\n{machine}.\n\n{versions}\n{how}",
         table = table(rows),
+        crowds = self::crowds(crowds),
         rounds = options.rounds,
         seconds = options.turn.as_secs(),
         machine = machine::machine(),
@@ -50,6 +71,8 @@ pub(crate) fn document(rows: &[Row], options: &Options) -> String {
 }
 
 const HOW: &str = "## How\n\n\
+**A crowd.** Half of the uploads are forms, half are tus in chunks of 1 MiB; metadata in PostgreSQL, all cores, load \
+generator, databases and stores on the same machine. Goals: 256 MiB, 100 ms.\n\n\
 **Downloads.** The service with one worker (`CLOAKROOM_WORKERS=1`) on core 0 (`taskset`), metadata in PostgreSQL, \
 bytes in a folder, every header and the checksum on; each request carries the owner's token. nginx with one worker on \
 the same core serves a file with the same bytes: `sendfile on`, `access_log off`, no \

@@ -25,6 +25,12 @@ pub enum Step {
     List,
     /// `probe`
     Probe,
+    /// `resume`
+    Resume,
+    /// A part on its way to the store, or a part that grows being flushed
+    Part,
+    /// `join`
+    Join,
 }
 
 /// What happens there.

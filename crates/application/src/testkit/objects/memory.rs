@@ -1,7 +1,11 @@
 //! An object store in memory, with faults on demand.
 
+mod parts;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,9 +16,11 @@ use bytes::{Bytes, BytesMut};
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 use futures_util::{StreamExt, stream};
 
+use self::parts::{InParts, Parts};
 use super::faults::{Fault, Faults, Outcome, Step, lost};
 use crate::ports::{
-    ListPage, ListedObject, ObjectMeta, ObjectStore, ObjectWriter, Payload, StoreError, WriteHints,
+    ListPage, ListedObject, ObjectMeta, ObjectStore, ObjectWriter, Payload, Resumable, StoreError,
+    WriteHints,
 };
 
 const CHUNK: usize = 64 * 1024;
@@ -27,20 +33,41 @@ pub struct MemoryStore(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     faults: Faults,
+    parts: Parts,
 }
 
 #[derive(Default)]
 struct State {
     buckets: BTreeMap<Bucket, BTreeMap<ObjectKey, (Bytes, Timestamp)>>,
     unfinished: HashMap<u64, (Bucket, ObjectKey, Timestamp)>,
+    in_parts: BTreeMap<u64, InParts>,
     begun: u64,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store that cannot write an object over several requests.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that can, in parts of so many bytes, as S3 does. What is shorter is handed back.
+    #[must_use]
+    pub fn with_parts_of(bytes: usize) -> Self {
+        Self::with(Parts::Cut(bytes.max(1)))
+    }
+
+    /// An empty store that can, in parts that grow, as a folder does.
+    #[must_use]
+    pub fn with_growing_parts() -> Self {
+        Self::with(Parts::Growing)
+    }
+
+    fn with(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            ..Inner::default()
+        }))
     }
 
     /// Plants a fault at the `nth` call (1 is the next one) of a step from now on.
@@ -94,10 +121,11 @@ impl MemoryStore {
         all.collect()
     }
 
-    /// Writes begun and neither finished, aborted nor dropped.
+    /// Writes begun and neither finished, aborted nor dropped, and objects in parts that are not joined.
     #[must_use]
     pub fn unfinished(&self) -> usize {
-        self.0.lock().unfinished.len()
+        let state = self.0.lock();
+        state.unfinished.len() + state.in_parts.len()
     }
 }
 
@@ -175,6 +203,9 @@ impl ObjectStore for MemoryStore {
         state
             .unfinished
             .retain(|_, (b, key, _)| b != bucket || !keys.contains(key));
+        state
+            .in_parts
+            .retain(|_, object| object.bucket != *bucket || !keys.contains(&object.key));
         if let Some(objects) = state.buckets.get_mut(bucket) {
             for key in keys {
                 objects.remove(key);
@@ -219,13 +250,24 @@ impl ObjectStore for MemoryStore {
         })
     }
 
-    async fn reap(&self, bucket: &Bucket, before: Timestamp) -> Result<u64, StoreError> {
+    async fn reap(
+        &self,
+        bucket: &Bucket,
+        before: Timestamp,
+        spare: &BTreeSet<ObjectKey>,
+    ) -> Result<u64, StoreError> {
+        let stays = |b: &Bucket, key: &ObjectKey, begun_at: Timestamp| {
+            b != bucket || begun_at >= before || spare.contains(key)
+        };
         let mut state = self.0.lock();
-        let was = state.unfinished.len();
+        let was = state.unfinished.len() + state.in_parts.len();
         state
             .unfinished
-            .retain(|_, (b, _, begun_at)| b != bucket || *begun_at >= before);
-        Ok((was - state.unfinished.len()) as u64)
+            .retain(|_, (b, key, begun_at)| stays(b, key, *begun_at));
+        state
+            .in_parts
+            .retain(|_, object| stays(&object.bucket, &object.key, object.begun_at));
+        Ok((was - state.unfinished.len() - state.in_parts.len()) as u64)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
@@ -238,6 +280,10 @@ impl ObjectStore for MemoryStore {
 
     fn driver(&self) -> &'static str {
         "memory"
+    }
+
+    fn resumable(&self) -> Option<&dyn Resumable> {
+        (self.0.parts != Parts::None).then_some(self)
     }
 }
 
@@ -330,64 +376,4 @@ fn now() -> Timestamp {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testkit::objects::{collect, contract::Harness, sample};
-
-    async fn harness() -> Harness {
-        Harness::new("memory", Arc::new(MemoryStore::new()))
-    }
-
-    crate::object_store_contract!(harness);
-
-    fn address() -> (Bucket, ObjectKey) {
-        (
-            Bucket::parse("b").unwrap(),
-            ObjectKey::parse("a/b/c").unwrap(),
-        )
-    }
-
-    async fn put(store: &MemoryStore, body: Bytes) -> Result<(), StoreError> {
-        let (bucket, key) = address();
-        let mut writer = store.begin(&bucket, &key, WriteHints::default()).await?;
-        writer.write(body).await?;
-        writer.finish().await
-    }
-
-    #[tokio::test]
-    async fn the_nth_call_fails_and_the_next_does_not() {
-        let store = MemoryStore::new();
-        store.fail_nth(Step::Write, 2, Fault::Refuse);
-        put(&store, sample(10, 1)).await.unwrap();
-        let refused = put(&store, sample(10, 1)).await;
-        assert!(matches!(refused, Err(StoreError::Refused(_))));
-        put(&store, sample(10, 1)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_lost_answer_leaves_the_object() {
-        let store = MemoryStore::new();
-        store.fail_nth(Step::Finish, 1, Fault::LoseAnswer);
-        let lost = put(&store, sample(10, 1)).await;
-        assert!(matches!(lost, Err(StoreError::Unavailable(_))));
-        assert_eq!(store.objects().len(), 1);
-        assert_eq!(store.unfinished(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_body_breaks_half_way() {
-        let store = MemoryStore::new();
-        let (bucket, key) = address();
-        put(&store, sample(10, 1)).await.unwrap();
-        store.fail_nth(Step::Body, 1, Fault::Break);
-        let broken = collect(store.read(&bucket, &key, None).await.unwrap()).await;
-        assert!(matches!(broken, Err(StoreError::Broken(_))));
-        assert!(store.flip_bit(&bucket, &key, 9));
-        let flipped = collect(store.read(&bucket, &key, None).await.unwrap()).await;
-        assert_ne!(flipped.unwrap(), sample(10, 1));
-        assert!(store.lose(&bucket, &key));
-    }
 }

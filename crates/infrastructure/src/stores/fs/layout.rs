@@ -2,7 +2,9 @@
 //!
 //! An object lies at `{bucket}/{first two digits of its UUID}/{account}~{file}~{uuid}{.ext}`: one folder to flush
 //! for an object, and no folder of millions. An unfinished write lies at `{bucket}/tmp/` under the same name, so that
-//! deleting a key finds it, a listing does not see it and reaping reads one folder. `~` and `tmp` occur in no minted key.
+//! deleting a key finds it, a listing does not see it and reaping reads one folder. An object that is written over several
+//! requests has a folder of its own there, `{bucket}/tmp/{account}~{file}~{uuid}{.ext}~parts/`, with a file for each
+//! part, named by its number. `~` and `tmp` occur in no minted key.
 
 use cloakroom_application::ports::StoreError;
 use cloakroom_domain::{Bucket, ObjectKey};
@@ -11,6 +13,9 @@ use cloakroom_domain::{Bucket, ObjectKey};
 pub(super) const UNFINISHED: &str = "tmp";
 
 const SEPARATOR: char = '~';
+
+/// What the name of a folder of parts ends with.
+const PARTS: &str = "~parts";
 
 /// Where an object lies, relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +28,16 @@ pub(super) struct Address {
     pub(super) path: String,
     /// `{bucket}/tmp/{leaf}`
     pub(super) unfinished: String,
+    /// `{bucket}/tmp/{leaf}~parts`
+    pub(super) parts: String,
 }
 
 impl Address {
+    /// `{bucket}/tmp`
+    pub(super) fn unfinished_folder(&self) -> String {
+        format!("{}/{UNFINISHED}", self.bucket)
+    }
+
     /// The address of a key of our own making in a bucket with a plain name.
     pub(super) fn of(bucket: &Bucket, key: &ObjectKey) -> Result<Self, StoreError> {
         let bucket = plain(bucket)?;
@@ -40,6 +52,7 @@ impl Address {
             bucket: bucket.to_owned(),
             path: format!("{folder}/{leaf}"),
             unfinished: format!("{bucket}/{UNFINISHED}/{leaf}"),
+            parts: format!("{bucket}/{UNFINISHED}/{leaf}{PARTS}"),
             folder,
         })
     }
@@ -57,6 +70,14 @@ pub(super) fn plain(bucket: &Bucket) -> Result<&str, StoreError> {
         Err(StoreError::Refused(
             "a bucket in a folder has a name of a-z, 0-9 and hyphens".into(),
         ))
+    }
+}
+
+/// What lies in a folder of unfinished writes: the key, where there is one, and whether it is a folder of parts.
+pub(super) fn unfinished(leaf: &str) -> (Option<String>, bool) {
+    match leaf.strip_suffix(PARTS) {
+        Some(leaf) => (key_of(leaf), true),
+        None => (key_of(leaf), false),
     }
 }
 
@@ -94,6 +115,10 @@ mod tests {
         let leaf = address.path.rsplit('/').next().unwrap();
         assert_eq!(key_of(leaf).as_deref(), Some(key));
         assert_eq!(address.unfinished, format!("files/tmp/{leaf}"));
+        assert_eq!(unfinished(leaf), (Some(key.to_owned()), false));
+        assert_eq!(address.parts, format!("files/tmp/{leaf}~parts"));
+        let folder = format!("{leaf}~parts");
+        assert_eq!(unfinished(&folder), (Some(key.to_owned()), true));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Listing a bucket: an order over folders that have none.
 
 use std::{
-    collections::{BinaryHeap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, VecDeque},
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,8 @@ use rustix::{
 };
 
 use super::{
-    layout::{Address, UNFINISHED, key_of, shards},
+    joining,
+    layout::{Address, UNFINISHED, key_of, shards, unfinished},
     root::{Root, trouble},
 };
 
@@ -150,25 +151,47 @@ pub(super) fn meta(root: &Root, path: &str) -> Result<ObjectMeta, StoreError> {
     })
 }
 
-/// Removes unfinished files that were last written to before the instant, and says how many. Blocks.
-pub(super) fn reap(root: &Arc<Root>, bucket: &str, before: Timestamp) -> Result<u64, StoreError> {
+/// Removes unfinished files and folders of parts that were last written to before the instant and are not under a
+/// key to spare, and says how many. Blocks.
+pub(super) fn reap(
+    root: &Root,
+    bucket: &str,
+    before: Timestamp,
+    spare: &BTreeSet<String>,
+) -> Result<u64, StoreError> {
     let folder = format!("{bucket}/{UNFINISHED}");
-    let mut old = Vec::new();
-    entries(root, &folder, |leaf| old.push(format!("{folder}/{leaf}"))).map_err(trouble)?;
+    let mut found = Vec::new();
+    entries(root, &folder, |leaf| {
+        let (key, in_parts) = unfinished(leaf);
+        if !key.is_some_and(|key| spare.contains(&key)) {
+            found.push((format!("{folder}/{leaf}"), in_parts));
+        }
+    })
+    .map_err(trouble)?;
     let mut reaped = 0;
-    for path in old {
-        match meta(root, &path) {
-            Ok(meta) if meta.modified_at < before => {}
+    for (path, in_parts) in found {
+        let modified_at = if in_parts {
+            joining::modified_at(root, &path)
+        } else {
+            meta(root, &path).map(|meta| meta.modified_at)
+        };
+        match modified_at {
+            Ok(at) if at < before => {}
             Ok(_) | Err(StoreError::NotFound) => continue,
             Err(error) => return Err(error),
         }
-        reaped += u64::from(root.remove(&path).map_err(trouble)?);
+        let removed = if in_parts {
+            joining::clear(root, &path)
+        } else {
+            root.remove(&path)
+        };
+        reaped += u64::from(removed.map_err(trouble)?);
     }
     Ok(reaped)
 }
 
 /// Hands every entry of a folder to `each`. A folder that is not there is empty.
-fn entries(root: &Root, folder: &str, mut each: impl FnMut(&str)) -> io::Result<()> {
+pub(super) fn entries(root: &Root, folder: &str, mut each: impl FnMut(&str)) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let folder = match rustix::fs::openat(&root.fd, folder, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),

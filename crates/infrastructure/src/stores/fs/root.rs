@@ -11,7 +11,7 @@ use std::{
 use cloakroom_application::ports::StoreError;
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, Mode, OFlags},
+    fs::{AtFlags, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
@@ -22,6 +22,9 @@ use super::{
 
 /// Folders are for the service and its group, a proxy that sends files among it.
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o750);
+
+/// And so are files.
+pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
 /// Folders known to be on disk, at most; beyond it they are looked at again.
 const MAX_KNOWN: usize = 65_536;
@@ -75,6 +78,25 @@ impl Root {
         Ok(rustix::fs::fsync(folder)?)
     }
 
+    /// Flushes a file: data and the size to read it by; times may follow when they like.
+    pub(super) fn flush_file(&self, file: &OwnedFd) -> io::Result<()> {
+        self.failpoints.meet(Step::Flush)?;
+        Ok(rustix::fs::fdatasync(file)?)
+    }
+
+    /// Gives a whole file its name, which must not be taken.
+    pub(super) fn publish(&self, from: &str, to: &str) -> io::Result<()> {
+        self.failpoints.meet(Step::Rename)?;
+        match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
+            // Some file systems cannot rename without replacing; none links over a name that is taken.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty())?;
+                Ok(rustix::fs::unlinkat(&self.fd, from, AtFlags::empty())?)
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Removes a file; one that is not there counts as removed. Says whether it was there.
     pub(super) fn remove(&self, path: &str) -> io::Result<bool> {
         match rustix::fs::unlinkat(&self.fd, path, AtFlags::empty()) {
@@ -84,7 +106,8 @@ impl Root {
         }
     }
 
-    fn make(&self, folder: &str) -> io::Result<()> {
+    /// Makes a folder that may be there.
+    pub(super) fn make(&self, folder: &str) -> io::Result<()> {
         match rustix::fs::mkdirat(&self.fd, folder, FOLDER_MODE) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
@@ -151,6 +174,14 @@ pub(super) fn trouble(error: io::Error) -> StoreError {
             | Errno::BUSY,
         ) => StoreError::Unavailable(error.into()),
         _ => StoreError::Broken(error.into()),
+    }
+}
+
+/// A file or folder that vanishes under a writer is no object that is not found.
+pub(super) fn write_trouble(error: io::Error) -> StoreError {
+    match trouble(error) {
+        StoreError::NotFound => StoreError::Refused("the unfinished file was removed".into()),
+        other => other,
     }
 }
 

@@ -1,28 +1,16 @@
 //! A file that nobody sees until it is whole and on disk.
 
-use std::{
-    io::{self, IoSlice},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use cloakroom_application::ports::StoreError;
-use rustix::{
-    fd::OwnedFd,
-    fs::{AtFlags, Mode, OFlags, RenameFlags},
-    io::Errno,
-};
+use rustix::{fd::OwnedFd, fs::OFlags};
 
 use super::{
-    failpoint::Step,
+    batches::{Appending, write_all},
     layout::Address,
-    root::{Root, trouble},
+    root::{FILE_MODE, Root, write_trouble},
 };
-
-const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
-
-/// The most pieces that one `writev` takes (`IOV_MAX`).
-const MAX_PIECES: usize = 1024;
 
 /// An unfinished file. Every method blocks. Dropping it removes the file in the background.
 #[derive(Debug)]
@@ -53,17 +41,12 @@ impl Temp {
         }
     }
 
-    /// Appends the pieces. After an error the file is gone.
-    pub(super) fn append(self, pieces: &[Bytes]) -> Result<Self, StoreError> {
-        match self.write_all(pieces) {
-            Ok(()) => Ok(self),
-            Err(error) => Err(self.fail(error)),
-        }
-    }
-
     /// Flushes the file, gives it its name and flushes the name. After an error there is neither file nor object.
     pub(super) fn publish(mut self) -> Result<(), StoreError> {
-        if let Err(error) = self.flush().and_then(|()| self.rename()) {
+        if let Err(error) = self.root.flush_file(&self.file).and_then(|()| {
+            self.root
+                .publish(&self.address.unfinished, &self.address.path)
+        }) {
             return Err(self.fail(error));
         }
         self.armed = false;
@@ -93,41 +76,13 @@ impl Temp {
         }
         write_trouble(error)
     }
+}
 
-    fn write_all(&self, pieces: &[Bytes]) -> io::Result<()> {
-        self.root.failpoints.meet(Step::Write)?;
-        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let mut left = &mut slices[..];
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            let some = &left[..left.len().min(MAX_PIECES)];
-            match rustix::io::writev(&self.file, some) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Data and the size to read it by; times may follow when they like.
-    fn flush(&self) -> io::Result<()> {
-        self.root.failpoints.meet(Step::Flush)?;
-        Ok(rustix::fs::fdatasync(&self.file)?)
-    }
-
-    fn rename(&self) -> io::Result<()> {
-        self.root.failpoints.meet(Step::Rename)?;
-        let (root, from, to) = (&self.root.fd, &self.address.unfinished, &self.address.path);
-        let (from, to) = (from.as_str(), to.as_str());
-        match rustix::fs::renameat_with(root, from, root, to, RenameFlags::NOREPLACE) {
-            // Some file systems cannot rename without replacing; none links over a name that is taken.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::linkat(root, from, root, to, AtFlags::empty())?;
-                Ok(rustix::fs::unlinkat(root, from, AtFlags::empty())?)
-            }
-            other => Ok(other?),
+impl Appending for Temp {
+    fn append(self, pieces: &[Bytes]) -> Result<Self, StoreError> {
+        match write_all(&self.root, &self.file, pieces) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.fail(error)),
         }
     }
 }
@@ -147,13 +102,5 @@ impl Drop for Temp {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),
         }
-    }
-}
-
-/// A file or folder that vanishes under a writer is no object that is not found.
-fn write_trouble(error: io::Error) -> StoreError {
-    match trouble(error) {
-        StoreError::NotFound => StoreError::Refused("the unfinished file was removed".into()),
-        other => other,
     }
 }

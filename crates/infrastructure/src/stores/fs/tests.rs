@@ -1,5 +1,7 @@
 //! What a folder promises beyond the contract.
 
+mod parts;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;

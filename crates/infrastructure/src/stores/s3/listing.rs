@@ -1,5 +1,7 @@
 //! Listing objects, and finding unfinished uploads.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::{
     primitives::DateTime,
     types::{EncodingType, MultipartUpload},
@@ -126,14 +128,16 @@ pub(super) async fn unfinished(
     }
 }
 
-/// Gives up uploads that began before the instant, and says how many.
+/// Gives up uploads that began before the instant and are not under a key to spare, and says how many.
 pub(super) async fn reap(
     core: &Core,
     bucket: &Bucket,
     before: Timestamp,
+    spare: &BTreeSet<ObjectKey>,
 ) -> Result<u64, StoreError> {
+    let spare: BTreeSet<&str> = spare.iter().map(ObjectKey::as_str).collect();
     let mut old = unfinished(core, bucket, "").await?;
-    old.retain(|upload| upload.begun_at < before);
+    old.retain(|upload| upload.begun_at < before && !spare.contains(upload.key.as_str()));
     let mut given_up = stream::iter(old)
         .map(|upload| async move { core.abort_upload(bucket, &upload.key, &upload.id).await })
         .buffer_unordered(AT_ONCE);

@@ -59,22 +59,22 @@ pub async fn delete_removes_an_unfinished_write(h: &Harness) {
             .remove(0),
         "delete",
     );
-    let left = must(h.store.reap(&h.bucket, in_an_hour()).await, "reap");
+    let left = h.reap(in_an_hour(), &[]).await;
     assert_eq!(left, 1, "of two unfinished writes one was deleted");
     h.assert_absent(&key).await;
 }
 
 /// As after a crash; a second look finds nothing.
 pub async fn reap_removes_unfinished_writes(h: &Harness) {
-    let none = must(h.store.reap(&h.bucket, in_an_hour()).await, "reap");
+    let none = h.reap(in_an_hour(), &[]).await;
     assert_eq!(none, 0, "in a bucket that does not exist");
     let (one, two, kept) = (key(), key(), key());
     h.put(&kept, &sample(10, 63)).await;
     leave_unfinished(h, &one).await;
     leave_unfinished(h, &two).await;
-    let reaped = must(h.store.reap(&h.bucket, in_an_hour()).await, "reap");
+    let reaped = h.reap(in_an_hour(), &[]).await;
     assert_eq!(reaped, 2);
-    let again = must(h.store.reap(&h.bucket, in_an_hour()).await, "reap");
+    let again = h.reap(in_an_hour(), &[]).await;
     assert_eq!(again, 0);
     h.assert_absent(&one).await;
     assert_eq!(must(h.get(&kept, None).await, "read").len(), 10);
@@ -85,10 +85,20 @@ pub async fn reap_leaves_younger_writes_alone(h: &Harness) {
     let (key, body) = (key(), sample(2 * PART + 1, 64));
     let mut writer = h.begin(&key, WriteHints::default()).await;
     must(writer.write(body.clone()).await, "write");
-    let reaped = must(h.store.reap(&h.bucket, an_hour_ago()).await, "reap");
+    let reaped = h.reap(an_hour_ago(), &[]).await;
     assert_eq!(reaped, 0);
     must(writer.finish().await, "finish");
     assert!(must(h.get(&key, None).await, "read") == body);
+}
+
+/// What a row still names is not a leftover, however old it is.
+pub async fn reap_spares_what_it_is_told_to(h: &Harness) {
+    let (old, spared) = (key(), key());
+    leave_unfinished(h, &old).await;
+    leave_unfinished(h, &spared).await;
+    assert_eq!(h.reap(in_an_hour(), &[&spared]).await, 1);
+    assert_eq!(h.reap(in_an_hour(), &[&spared]).await, 0);
+    assert_eq!(h.reap(in_an_hour(), &[]).await, 1);
 }
 
 /// Writes and then forgets the writer, as a killed process does.

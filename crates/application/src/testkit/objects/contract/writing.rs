@@ -138,3 +138,17 @@ pub async fn twelve_first_writes_to_a_new_bucket_all_succeed(h: &Harness) {
         assert!(must(h.get(&key, None).await, "read") == body);
     }
 }
+
+/// Whatever number of pieces it is in.
+pub async fn what_is_in_memory_becomes_a_small_object(h: &Harness) {
+    let body = sample(3_000_000, 49);
+    for size in [0, 1, 100_000, body.len()] {
+        let key = key();
+        let pieces = body.slice(..size);
+        let pieces = pieces.chunks(70_000).map(bytes::Bytes::copy_from_slice);
+        let put = h.store.put(&h.bucket, &key, pieces.collect()).await;
+        must(put, "put");
+        assert!(must(h.get(&key, None).await, "read") == body[..size]);
+    }
+    h.assert_nothing_unfinished().await;
+}
