@@ -5,7 +5,7 @@
 
 ALTER TABLE file_versions ADD COLUMN upload_id TEXT COLLATE "C";
 
-CREATE INDEX file_versions_of_uploads ON file_versions (upload_id) WHERE state = 'pending';
+CREATE INDEX file_versions_of_uploads ON file_versions (upload_id) WHERE state = 'pending' AND upload_id IS NOT NULL;
 
 -- What may expire for not having moved is only what no upload governs.
 DROP INDEX file_versions_pending;
@@ -71,9 +71,15 @@ CREATE TABLE upload_stretches (
     -- A part of the unfinished object ...
     number BIGINT CHECK (number >= 1),
     tag TEXT,
-    -- ... or a piece of its own.
+    -- ... or a piece of its own: its row of file_versions, and where it is.
     version_id TEXT COLLATE "C",
+    store_id TEXT COLLATE "C",
+    bucket TEXT COLLATE "C",
+    key TEXT COLLATE "C",
     PRIMARY KEY (upload_id, start),
     CHECK ((number IS NULL) = (tag IS NULL)),
-    CHECK ((number IS NULL) <> (version_id IS NULL))
+    CHECK ((number IS NULL) <> (version_id IS NULL)),
+    CHECK ((version_id IS NULL) = (store_id IS NULL)),
+    CHECK ((version_id IS NULL) = (bucket IS NULL)),
+    CHECK ((version_id IS NULL) = (key IS NULL))
 );

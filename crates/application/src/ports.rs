@@ -29,7 +29,7 @@ pub use ledger::{
 pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
-    Presign, PresignedUrl, StoreError, WriteHints,
+    Presign, PresignedUrl, SignedRequest, StoreError, WriteHints,
 };
 pub use permissions::{
     Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,

@@ -6,23 +6,29 @@ use cloakroom_domain::{ObjectKey, VersionId};
 
 use crate::{
     App, Error,
-    ports::{Doomed, StoreError},
+    ports::{Doomed, RepositoryError, StoreError},
 };
 
 const BATCH: u32 = 500;
+/// Each of these may have thousands of parts and pieces, which go with it.
+const UPLOADS: u32 = 20;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepReport {
-    /// Uploads given up for not having moved.
+    /// Uploads of one request given up for not having moved.
     pub expired: u64,
+    /// Uploads of several requests that nobody went on with in time.
+    pub uploads_expired: u64,
+    /// Uploads of several requests of which it is not told any more that they ended.
+    pub uploads_forgotten: u64,
     /// Bodies removed, with their rows.
     pub removed: u64,
     /// Bodies that their store would not remove now.
     pub postponed: u64,
 }
 
-/// One round: gives up stale uploads, removes what is due, forgets old idempotency keys.
+/// One round: gives up stale uploads, removes what is due, forgets old idempotency keys and what became of uploads.
 ///
 /// Any number of replicas may sweep at once.
 ///
@@ -30,16 +36,12 @@ pub struct SweepReport {
 /// The database failed. A store that fails only postpones its own bodies.
 pub async fn sweep(app: &App) -> Result<SweepReport, Error> {
     let mut report = SweepReport::default();
-    loop {
-        let expired = app
-            .ledger
-            .expire_pending(app.limits.pending_ttl, BATCH)
-            .await?;
-        report.expired += expired;
-        if expired < u64::from(BATCH) {
-            break;
-        }
-    }
+    let limits = &app.limits;
+    report.expired = until_few(BATCH, || {
+        app.ledger.expire_pending(limits.pending_ttl, BATCH)
+    })
+    .await?;
+    report.uploads_expired = until_few(UPLOADS, || app.uploads.expire(UPLOADS)).await?;
     loop {
         let due = app.ledger.due(BATCH).await?;
         let full = due.len() == BATCH as usize;
@@ -50,17 +52,32 @@ pub async fn sweep(app: &App) -> Result<SweepReport, Error> {
             if let Some(error) = error {
                 tracing::warn!(%error, store = %store.0, failed = failed.len(), "bodies could not be removed");
                 report.postponed += failed.len() as u64;
-                app.ledger
-                    .postpone(&failed, app.limits.sweep_interval)
-                    .await?;
+                app.ledger.postpone(&failed, limits.sweep_interval).await?;
             }
         }
         if !full || report.postponed > before {
             break;
         }
     }
-    while app.ledger.expire_keys(BATCH).await? == u64::from(BATCH) {}
+    until_few(BATCH, || app.ledger.expire_keys(BATCH)).await?;
+    report.uploads_forgotten =
+        until_few(BATCH, || app.uploads.forget(limits.upload_expiry, BATCH)).await?;
     Ok(report)
+}
+
+/// Repeats a step that takes a batch at a time until one is not full, and says how many there were.
+async fn until_few<F>(batch: u32, mut step: impl FnMut() -> F) -> Result<u64, RepositoryError>
+where
+    F: Future<Output = Result<u64, RepositoryError>>,
+{
+    let mut all = 0;
+    loop {
+        let some = step().await?;
+        all += some;
+        if some < u64::from(batch) {
+            return Ok(all);
+        }
+    }
 }
 
 /// Removes bodies and their rows now.

@@ -7,9 +7,11 @@ mod append;
 mod assemble;
 mod body;
 mod checksum;
+mod direct;
 mod finish;
 mod hold;
 mod join;
+mod kept;
 mod sink;
 
 use std::{sync::Arc, time::Duration};
@@ -22,6 +24,10 @@ use cloakroom_domain::{
 pub use self::{
     append::{Append, Appended, Appending, End, append},
     checksum::Checksum,
+    direct::{
+        DirectPart, DirectStatus, DirectUpload, SentPart, begin_direct, complete_direct,
+        direct_status,
+    },
     join::join,
 };
 use crate::{

@@ -7,6 +7,8 @@
 
 #[path = "use_cases/backend.rs"]
 mod backend;
+#[path = "use_cases/checking.rs"]
+mod checking;
 #[path = "use_cases/explaining.rs"]
 mod explaining;
 #[path = "use_cases/permissions.rs"]
@@ -16,13 +18,15 @@ mod rates;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
 mod support;
+#[path = "use_cases/sweeping.rs"]
+mod sweeping;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use cloakroom_application::{
-    Destination, Error, FsckOptions, NewUpload, Started, StoreOperation, Upload, authorize, begin,
-    current, fsck, open, purge, sweep,
+    Destination, Error, NewUpload, Started, StoreOperation, Upload, authorize, begin, current,
+    open, purge, sweep,
     testkit::objects::{Fault, Step, collect},
 };
 use cloakroom_domain::{Action, File, Preconditions, Sha256Digest};
@@ -314,47 +318,4 @@ async fn a_purge_takes_the_bytes_and_says_so_when_it_cannot() {
         .await
         .unwrap();
     world.assert_nothing_left("purged").await;
-}
-
-#[tokio::test]
-async fn fsck_finds_what_is_missing_what_is_wrong_and_what_nobody_owns() {
-    let world = World::new().await;
-    let (missing, wrong) = (
-        uploaded(&world, b"missing").await,
-        uploaded(&world, b"wrong").await,
-    );
-    let intact = fsck(
-        &world.app,
-        FsckOptions {
-            verify: true,
-            repair: false,
-        },
-        &mut |_| (),
-    )
-    .await;
-    assert_eq!(intact.unwrap().findings, 0);
-
-    let at = &missing.current.location;
-    assert!(world.store.lose(&at.bucket, &at.key));
-    let at = &wrong.current.location;
-    assert!(world.store.flip_bit(&at.bucket, &at.key, 0));
-    world.plant_orphan().await;
-    let looked = fsck(&world.app, FsckOptions::default(), &mut |_| ())
-        .await
-        .unwrap();
-    assert_eq!(
-        looked.findings, 2,
-        "without --verify nobody reads the bytes"
-    );
-    let options = FsckOptions {
-        verify: true,
-        repair: true,
-    };
-    let repaired = fsck(&world.app, options, &mut |_| ()).await.unwrap();
-    assert_eq!((repaired.findings, repaired.repaired), (3, 1));
-    let after = fsck(&world.app, options, &mut |_| ()).await.unwrap();
-    assert_eq!(
-        after.findings, 2,
-        "missing and wrong bytes cannot be repaired"
-    );
 }

@@ -21,7 +21,5 @@ pub use name::{FileName, MAX_NAME_BYTES};
 pub use principal::{Action, Owner, Principal, PrincipalKind, TokenHash};
 pub use range::{ByteRange, MAX_RANGES, RangeOutcome};
 pub use time::Timestamp;
-pub use upload::{
-    AppendError, LengthError, UploadKind, UploadProgress, UploadState,
-};
+pub use upload::{AppendError, LengthError, UploadKind, UploadProgress, UploadState};
 pub use validator::{EntityTag, EntityTags, IfRange, Preconditions, Validators, Verdict};

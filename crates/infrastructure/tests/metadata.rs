@@ -18,6 +18,9 @@ mod support;
 #[cfg(test)]
 #[path = "metadata/together.rs"]
 mod together;
+#[cfg(test)]
+#[path = "metadata/uploading.rs"]
+mod uploading;
 
 /// The contract on SQLite.
 mod sqlite {

@@ -17,15 +17,21 @@ const MAX_BYTES: usize = 64 * 1024;
 ///
 /// It is no extractor: whoever may not send it is refused before it is read.
 pub(crate) async fn read<T: DeserializeOwned>(payload: web::Payload) -> Result<T, ApiError> {
+    read_up_to(payload, MAX_BYTES).await
+}
+
+/// As [`read`], for a body of at most so many bytes.
+pub(crate) async fn read_up_to<T: DeserializeOwned>(
+    payload: web::Payload,
+    limit: usize,
+) -> Result<T, ApiError> {
     let mut inbound = Inbound::new(payload, None);
     let mut body = BytesMut::new();
     while let Some(chunk) = inbound.next().await {
         let chunk = chunk.map_err(|error| broken(&error))?;
-        if body.len() + chunk.len() > MAX_BYTES {
-            return Err(Error::TooLarge {
-                limit: MAX_BYTES as u64,
-            }
-            .into());
+        if body.len() + chunk.len() > limit {
+            let limit = limit as u64;
+            return Err(Error::TooLarge { limit }.into());
         }
         body.extend_from_slice(&chunk);
     }

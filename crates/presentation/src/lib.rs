@@ -7,6 +7,7 @@ mod conditions;
 mod connection;
 mod cors;
 mod dates;
+mod direct;
 mod docs;
 mod download;
 mod error;

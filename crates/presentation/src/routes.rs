@@ -8,7 +8,7 @@ use actix_web::{
 use utoipa::OpenApi;
 
 use crate::{
-    Settings, access, download, error::ApiError, files, health, resumable, upload, versions,
+    Settings, access, direct, download, error::ApiError, files, health, resumable, upload, versions,
 };
 
 /// A path of the service with its methods.
@@ -59,6 +59,9 @@ routes! { FILES, files_api, FilesApi, mounted: true,
         [head] resumable::head; [patch] resumable::patch; [delete] resumable::delete;
         [post] resumable::overridden; [options] resumable::options_of_one
     }
+    "/direct" also "/direct/" => { [post] direct::create }
+    "/direct/{file_id}" => { [get, head] direct::status; [delete] direct::abandon }
+    "/direct/{file_id}/complete" => { [post] direct::complete }
     "/{file_id}" => { [get, head] download::download; [put] upload::replace; [delete] files::delete }
     "/{file_id}/info" => { [get, head] files::info; [patch] files::patch_info }
     "/{file_id}/restore" => { [post] files::restore_file }

@@ -149,6 +149,15 @@ pub(crate) fn upload_url(public_url: &str, id: &str) -> String {
     )
 }
 
+/// The absolute address of a direct upload.
+pub(crate) fn direct_url(public_url: &str, id: &str) -> String {
+    format!(
+        "{}/direct/{}",
+        public_url.trim_end_matches('/'),
+        segment(id)
+    )
+}
+
 /// The answer to existing clients of the form upload.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UploadedBody {

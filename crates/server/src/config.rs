@@ -97,6 +97,8 @@ impl Config {
             access_key_id: store.s3_access_key_id.as_ref()?.reveal().to_owned(),
             secret_access_key: S3Secret::new(store.s3_secret_access_key.as_ref()?.reveal()),
             path_style: store.s3_path_style.unwrap_or(store.s3_endpoint.is_some()),
+            public_endpoint: store.s3_public_endpoint.clone(),
+            cors_origins: Vec::new(),
         })
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 use futures_util::Stream;
 
-use super::{Resumable, Source};
+use super::{Resumable, Source, StoredPart, Unfinished};
 
 /// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +181,35 @@ pub trait Presign: Send + Sync {
         key: &ObjectKey,
         valid: Duration,
     ) -> Result<PresignedUrl, StoreError>;
+
+    /// Opens an unfinished object whose parts others will send, and gives its [`Unfinished::write_id`]. It is joined,
+    /// deleted and reaped like every unfinished object; after that no address of its parts works any more.
+    async fn open(&self, bucket: &Bucket, key: &ObjectKey) -> Result<String, StoreError>;
+
+    /// A request that stores a part of exactly `size` bytes, as often as it is sent; the last one counts. Asks the
+    /// store nothing.
+    async fn put_part(
+        &self,
+        object: &Unfinished,
+        number: u32,
+        size: u64,
+        valid: Duration,
+    ) -> Result<SignedRequest, StoreError>;
+
+    /// The parts that the store has, by their numbers; at most 10,000. [`StoreError::NotFound`] once the object is
+    /// joined or deleted.
+    async fn parts(&self, object: &Unfinished) -> Result<Vec<StoredPart>, StoreError>;
+}
+
+/// A request that anybody may send for as long as its address is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The address, signed for where clients reach the store.
+    pub url: PresignedUrl,
+    /// Headers that have to be sent as they are, bar `Host` and `Content-Length`, which every client sends by itself.
+    pub headers: Vec<(String, String)>,
 }
 
 /// An address that is a credential for as long as it is valid, so it does not print.
@@ -206,6 +235,12 @@ impl PresignedUrl {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.url[self.host.clone()]
+    }
+
+    /// The whole address, for the one who may use it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.url
     }
 
     /// The path and the query: the secret.

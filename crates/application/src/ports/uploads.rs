@@ -292,9 +292,6 @@ pub trait UploadRepository: Send + Sync {
 
     /// Forgets up to `limit` uploads that ended longer ago than `age`. A partial upload that waits has not ended.
     async fn forget(&self, age: Duration, limit: u32) -> Result<u64, RepositoryError>;
-
-    /// When the oldest upload that still writes was created: no older unfinished object is anybody's.
-    async fn oldest(&self) -> Result<Option<Timestamp>, RepositoryError>;
 }
 
 /// Numbers of parts that a holder is given at a time.

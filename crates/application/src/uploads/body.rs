@@ -1,6 +1,6 @@
 //! Receiving the bytes of one request: placed, hashed, written, and kept with the offset as they become durable.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cloakroom_domain::{AppendError, UploadProgress};
@@ -10,12 +10,13 @@ use super::{
     append::Append,
     checksum::Check,
     hold::Held,
+    kept::Kept,
     sink::{Closed, Parts, Piece, Sink, put_piece},
 };
 use crate::{
     Error,
     hashes::Hashes,
-    ports::{Ending, Saved, Stretch, WritePosition},
+    ports::{Ending, RepositoryError, Saved},
 };
 
 /// The offset is kept at least this often while bytes come ...
@@ -36,27 +37,20 @@ pub(super) struct Receiving {
     held: Held,
     /// With what was written, durable or not.
     progress: UploadProgress,
-    /// The offset that is kept.
-    kept: u64,
+    kept: Kept,
+    /// Of every byte up to there; `None` if some went by unhashed.
     hashes: Option<Hashes>,
-    /// The state of the hashes at the ends of parts that are not durable yet.
-    snapshots: VecDeque<(u64, Vec<u8>)>,
-    /// The last part and the pieces behind it, as they are kept.
-    tail: Vec<Stretch>,
-    /// Stretches that are durable and not kept yet.
-    fresh: Vec<Stretch>,
     sink: Option<Sink>,
-    position: WritePosition,
     check: Option<Check>,
     /// Bytes that the request announced and that have not come.
     left: Option<u64>,
     is_slow: bool,
-    kept_at: Instant,
 }
 
 impl Receiving {
     /// Begins to receive into an upload that has been checked to take these bytes.
     pub(super) fn new(mut held: Held, progress: UploadProgress, append: &Append) -> Self {
+        let tail = std::mem::take(&mut held.lease.tail);
         let record = held.record();
         let hashes = match &record.hashes {
             _ if progress.offset() == 0 => Some(Hashes::new()),
@@ -64,20 +58,12 @@ impl Receiving {
             None => None,
         };
         Self {
-            kept: progress.offset(),
+            kept: Kept::new(record, tail),
             hashes: hashes.filter(|hashes| hashes.size() == progress.offset()),
-            snapshots: VecDeque::new(),
-            position: WritePosition {
-                write_id: record.write_id.clone(),
-                next_number: record.next_number,
-            },
-            tail: std::mem::take(&mut held.lease.tail),
-            fresh: Vec::new(),
             sink: None,
             check: append.checksum.clone().map(Check::new),
             left: append.body,
             is_slow: false,
-            kept_at: Instant::now(),
             progress,
             held,
         }
@@ -132,8 +118,7 @@ impl Receiving {
             if cut == Some(length)
                 && let Some(hashes) = &self.hashes
             {
-                self.snapshots
-                    .push_back((self.progress.offset(), hashes.save()));
+                self.kept.snapshot(self.progress.offset(), hashes);
             }
         }
         Ok(())
@@ -141,17 +126,25 @@ impl Receiving {
 
     /// Keeps the offset from time to time, and lets go of memory that a slow client would hold.
     async fn keep_up(&mut self) -> Result<(), Error> {
-        let waiting = self.kept_at.elapsed();
-        let unkept = self.progress.offset() - self.kept;
+        let waiting = self.kept.at.elapsed();
+        let unkept = self.progress.offset() - self.kept.offset;
         if waiting < SAVE_AFTER && unkept < SAVE_BYTES {
             return Ok(());
         }
         if let Some(sink) = &mut self.sink {
             let durable = sink.durable().await?;
-            self.note(durable);
+            self.kept.note(durable);
         }
-        if self.reached() > self.kept {
-            return self.save().await;
+        if self.kept.reached() > self.kept.offset {
+            return match self.save().await {
+                // It may be back before the body ends; until then the offset stands where it was.
+                Err(Error::Repository(RepositoryError::Unavailable(error))) => {
+                    tracing::warn!(%error, "the offset of an upload could not be kept");
+                    self.kept.at = Instant::now();
+                    Ok(())
+                }
+                saved => saved,
+            };
         }
         let is_piece = matches!(self.sink, Some(Sink::Piece(_)));
         if waiting >= PARK_AFTER || (is_piece && unkept >= PIECE_BYTES) {
@@ -183,10 +176,10 @@ impl Receiving {
     /// Chooses where the next bytes go. What is too short for a part, or comes too slowly to fill one soon, is a piece.
     async fn open(&mut self) -> Result<Sink, Error> {
         let offset = self.progress.offset();
-        let pieces = self.tail.iter().filter(|it| it.piece().is_some()).count();
-        let start = self.pieces_from();
-        let last = self.tail.iter().rev().find(|it| it.piece().is_none());
-        let parts = Parts::open(&self.held, &self.position, last).await?;
+        let pieces = self.kept.pieces().count();
+        let start = self.kept.pieces_from();
+        let (position, last) = (&self.kept.position, self.kept.last_part());
+        let parts = Parts::open(&self.held, position, last).await?;
         let waiting = offset - start;
         let parts = parts.filter(|parts| match (parts.length(), self.left) {
             (None, _) => true,
@@ -205,25 +198,11 @@ impl Receiving {
             }
         };
         if gathered {
-            for piece in self.tail.iter().filter(|it| it.piece().is_some()) {
+            for piece in self.kept.pieces() {
                 super::assemble::feed(&self.held.app, piece, &mut sink).await?;
             }
         }
         Ok(sink)
-    }
-
-    /// The offset from which on the upload lies in pieces.
-    fn pieces_from(&self) -> u64 {
-        let first = self.tail.iter().find(|it| it.piece().is_some());
-        first.map_or(self.kept, |piece| piece.start)
-    }
-
-    fn note(&mut self, stretches: Vec<Stretch>) {
-        for stretch in stretches {
-            // A part that has grown takes its own place.
-            self.fresh.retain(|known| known.start != stretch.start);
-            self.fresh.push(stretch);
-        }
     }
 
     async fn close(&mut self, ending: Ending) -> Result<(), Error> {
@@ -236,8 +215,10 @@ impl Receiving {
             position,
             error,
         } = sink.close(&self.held.app, ending).await;
-        self.note(stretches);
-        self.position = position.unwrap_or_else(|| self.position.clone());
+        self.kept.note(stretches);
+        if let Some(position) = position {
+            self.kept.position = position;
+        }
         if let Some(error) = error {
             return Err(error);
         }
@@ -247,65 +228,23 @@ impl Receiving {
         let length = rest.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let start = self.progress.offset() - length;
         let piece = put_piece(&self.held, start, length, rest).await?;
-        self.note(vec![piece]);
+        self.kept.note(vec![piece]);
         Ok(())
     }
 
-    /// The offset up to which everything is durable, kept or not.
-    fn reached(&self) -> u64 {
-        let end = self.fresh.last().map_or(0, Stretch::end);
-        end.max(self.kept)
-    }
-
-    /// What there is to keep. Fresh stretches that do not reach as far as the pieces that they replace wait.
     fn to_keep(&mut self) -> Saved {
-        let offset = self.reached();
-        let usable = self
-            .fresh
-            .last()
-            .is_some_and(|last| last.end() >= self.kept);
-        let stretches = if usable {
-            std::mem::take(&mut self.fresh)
-        } else {
-            Vec::new()
-        };
-        let changed_from = stretches.first().map_or(offset, |first| first.start);
-        self.tail.retain(|stretch| stretch.start < changed_from);
-        self.tail.extend(stretches.iter().cloned());
-        let parts = self.tail.iter().rposition(|it| it.piece().is_none());
-        self.tail.drain(..parts.unwrap_or(0));
-        Saved {
-            progress: UploadProgress::restore(offset, self.progress.length())
-                .unwrap_or(self.progress),
-            hashes: self.hashes_at(offset),
-            write_id: self.position.write_id.clone(),
-            next_number: self.position.next_number,
-            changed_from,
-            stretches,
-            lifetime: self.held.app.limits.upload_expiry,
-        }
-    }
-
-    fn hashes_at(&mut self, offset: u64) -> Option<Vec<u8>> {
-        while self.snapshots.front().is_some_and(|(at, _)| *at < offset) {
-            self.snapshots.pop_front();
-        }
-        if offset == self.progress.offset() {
-            return self.hashes.as_ref().map(Hashes::save);
-        }
-        let (at, state) = self.snapshots.front()?;
-        (*at == offset).then(|| state.clone())
+        let lifetime = self.held.app.limits.upload_expiry;
+        self.kept
+            .to_keep(self.progress, self.hashes.as_ref(), lifetime)
     }
 
     async fn save(&mut self) -> Result<(), Error> {
         if let Some(position) = self.sink.as_ref().and_then(Sink::position) {
-            self.position = position;
+            self.kept.position = position;
         }
         let saved = self.to_keep();
-        let offset = saved.progress.offset();
-        self.held.save(saved).await?;
-        self.kept = offset;
-        self.kept_at = Instant::now();
+        self.held.save(saved.clone()).await?;
+        self.kept.is_kept(saved);
         Ok(())
     }
 
@@ -333,8 +272,8 @@ impl Receiving {
             .lease
             .record
             .write_id
-            .clone_from(&self.position.write_id);
-        self.held.lease.record.next_number = self.position.next_number;
+            .clone_from(&self.kept.position.write_id);
+        self.held.lease.record.next_number = self.kept.position.next_number;
         Ok((self.held, self.hashes))
     }
 
@@ -375,7 +314,7 @@ impl Receiving {
         if let Some(sink) = self.sink.take() {
             sink.discard(&self.held.app).await;
         }
-        self.fresh.clear();
+        self.kept.forget();
         self.held.let_go(None).await?;
         Ok(self.held.record().progress)
     }

@@ -109,15 +109,16 @@ macro_rules! dialect {
         )
     };
     ($_dialect:ident STRETCH) => {
-        "SELECT s.start, s.size, s.number, s.tag, s.version_id, v.store_id, v.bucket, v.key FROM upload_stretches AS s \
-         LEFT JOIN file_versions AS v ON v.version_id = s.version_id WHERE s.upload_id = $1 "
+        "SELECT start, size, number, tag, version_id, store_id, bucket, key FROM upload_stretches WHERE upload_id = $1 "
     };
     (postgres STRETCHES) => {
-        "jsonb_to_recordset($1::jsonb) AS r (start bigint, size bigint, number bigint, tag text, version_id text)"
+        "jsonb_to_recordset($1::jsonb) AS r (start bigint, size bigint, number bigint, tag text, version_id text, store_id \
+         text, bucket text, key text)"
     };
     (sqlite STRETCHES) => {
         "(SELECT value ->> 'start' AS start, value ->> 'size' AS size, value ->> 'number' AS number, value ->> 'tag' AS \
-         tag, value ->> 'version_id' AS version_id FROM json_each($1)) AS r"
+         tag, value ->> 'version_id' AS version_id, value ->> 'store_id' AS store_id, value ->> 'bucket' AS bucket, \
+         value ->> 'key' AS key FROM json_each($1)) AS r"
     };
     ($_dialect:ident $text:literal) => { $text };
 }

@@ -15,7 +15,7 @@ use cloakroom_application::ports::{
     UploadRecord, UploadRepository,
 };
 use cloakroom_domain::{
-    ContentType, FileId, Location, ObjectKey, Timestamp, UploadState, UserId, VersionId,
+    ContentType, FileId, Location, ObjectKey, UploadState, UserId, VersionId,
 };
 
 pub(super) use ending::finish;
@@ -59,8 +59,6 @@ const BEGIN_PIECE: Sql = sql! {
 const COMPLETING: Sql = sql! {
     "UPDATE uploads SET state = 'completing', touched_at = ", NOW, " WHERE uploads.upload_id = $3 AND ", HELD
 };
-
-const OLDEST: Sql = sql! { "SELECT min(created_at) FROM uploads WHERE ", EXPIRING };
 
 /// The lease of whoever makes a file of an upload, as the statements take it.
 const fn lease() -> i64 {
@@ -198,12 +196,6 @@ impl UploadRepository for Database {
         session
             .run(Statement::Fresh(ending::FORGET), args![micros(age), limit])
             .await
-    }
-
-    async fn oldest(&self) -> Result<Option<Timestamp>, RepositoryError> {
-        let mut session = self.reader().await?;
-        let (oldest,): (Option<i64>,) = session.one(OLDEST, args![]).await?;
-        Ok(oldest.map(Timestamp::from_micros))
     }
 }
 

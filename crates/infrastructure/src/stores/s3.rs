@@ -3,9 +3,11 @@
 mod buckets;
 mod buffer;
 mod client;
+mod cors;
 mod failure;
 mod lenient;
 mod listing;
+mod parts;
 mod presign;
 mod progress;
 mod reader;
@@ -17,14 +19,17 @@ mod writer;
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cloakroom_application::ports::{
-    ListPage, ObjectMeta, ObjectStore, ObjectWriter, Payload, Presign, StoreError, WriteHints,
+    ListPage, ObjectMeta, ObjectStore, ObjectWriter, Payload, Presign, Resumable, StoreError,
+    WriteHints,
 };
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 
 pub use self::settings::{S3Secret, S3Settings};
 use self::{
     buckets::checked,
+    buffer::Part,
     client::{Core, limits},
     failure::{answer, classify},
     upload::Target,
@@ -59,6 +64,15 @@ impl S3Store {
     pub fn new(settings: &S3Settings, budget: WriteBudget) -> Result<Self, StoreError> {
         Core::new(settings, budget).map(|core| Self(Arc::new(core)))
     }
+
+    fn target(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Target, StoreError> {
+        checked(bucket)?;
+        Ok(Target {
+            core: Arc::clone(&self.0),
+            bucket: bucket.clone(),
+            key: key.clone(),
+        })
+    }
 }
 
 #[async_trait]
@@ -69,13 +83,16 @@ impl ObjectStore for S3Store {
         key: &ObjectKey,
         hints: WriteHints,
     ) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        checked(bucket)?;
-        let target = Target {
-            core: Arc::clone(&self.0),
-            bucket: bucket.clone(),
-            key: key.clone(),
-        };
-        Ok(Box::new(S3Writer::new(target, hints)))
+        Ok(Box::new(S3Writer::new(self.target(bucket, key)?, hints)))
+    }
+
+    async fn put(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        body: Vec<Bytes>,
+    ) -> Result<(), StoreError> {
+        self.target(bucket, key)?.put(&Part::of(body)).await
     }
 
     async fn read(
@@ -141,6 +158,10 @@ impl ObjectStore for S3Store {
     }
 
     fn presign(&self) -> Option<&dyn Presign> {
-        Some(self.0.as_ref())
+        Some(self)
+    }
+
+    fn resumable(&self) -> Option<&dyn Resumable> {
+        Some(self)
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// How long anything may take while the database fails, and how soon it works again.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 fn new_version(id: &str) -> NewVersion {
     let account = AccountId::parse("1").unwrap();
@@ -59,7 +59,7 @@ fn commit_of(version: VersionId) -> Commit {
     }
 }
 
-async fn seed(database: &Database) {
+pub(crate) async fn seed(database: &Database) {
     let store = StoreRecord {
         id: StoreId::random(),
         driver: "fs".to_owned(),
@@ -70,7 +70,7 @@ async fn seed(database: &Database) {
 }
 
 /// A database reached through a proxy, beside the direct way to it.
-async fn behind_proxy() -> (OwnDatabase, Proxy, Arc<Database>) {
+pub(crate) async fn behind_proxy() -> (OwnDatabase, Proxy, Arc<Database>) {
     let own = postgres().await;
     seed(&own.database).await;
     let (server, name) = own.url.rsplit_once('/').unwrap();
@@ -85,7 +85,7 @@ async fn behind_proxy() -> (OwnDatabase, Proxy, Arc<Database>) {
     (own, proxy, database)
 }
 
-async fn works_within(database: &Database, limit: Duration) {
+pub(crate) async fn works_within(database: &Database, limit: Duration) {
     let since = Instant::now();
     while let Err(error) = database.now().await {
         assert!(since.elapsed() < limit, "{error:?}");
@@ -94,7 +94,7 @@ async fn works_within(database: &Database, limit: Duration) {
 }
 
 /// How many other connections of the database are in a transaction.
-async fn in_transaction(own: &OwnDatabase) -> i64 {
+pub(crate) async fn in_transaction(own: &OwnDatabase) -> i64 {
     let mut connection = PgConnection::connect(&own.url).await.unwrap();
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \

@@ -61,6 +61,8 @@ impl Fake {
             access_key_id: "id".into(),
             secret_access_key: S3Secret::new("secret"),
             path_style: true,
+            public_endpoint: None,
+            cors_origins: Vec::new(),
         }
     }
 

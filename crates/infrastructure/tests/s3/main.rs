@@ -1,6 +1,8 @@
 //! S3 stores: the contract over real servers, and what goes wrong with servers.
 
 #[cfg(test)]
+mod direct;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fake;
@@ -8,6 +10,8 @@ mod fake;
 mod garage;
 #[cfg(test)]
 mod help;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod patience;
 #[cfg(test)]

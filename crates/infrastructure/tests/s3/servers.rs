@@ -22,6 +22,8 @@ pub(crate) fn settings(variable: &str) -> S3Settings {
         access_key_id: access_key_id.to_owned(),
         secret_access_key: S3Secret::new(secret),
         path_style: true,
+        public_endpoint: None,
+        cors_origins: Vec::new(),
     }
 }
 

@@ -101,6 +101,12 @@ settings! {
         /// The bucket's name in the path of requests, rather than in the name of the host.
         s3_path_style: Option<bool> = "CLOAKROOM_S3_PATH_STYLE", SWITCH,
             unset "`on` with `CLOAKROOM_S3_ENDPOINT`, else `off`", example "off";
+        /// The public store address for presigned URLs: where browsers that send straight to the store reach it.
+        /// Everything else goes to `CLOAKROOM_S3_ENDPOINT`. Buckets that are made let pages of
+        /// `CLOAKROOM_ALLOWED_ORIGINS` and of the web application send to them; a bucket of your own needs a CORS rule
+        /// that allows `PUT` and exposes `ETag`.
+        s3_public_endpoint: Option<String> = "CLOAKROOM_S3_PUBLIC_ENDPOINT", WEB_ADDRESS,
+            unset "the address that the service itself uses", example "https://s3.example.com";
     }
 
     /// Who may call.
@@ -264,7 +270,7 @@ settings! {
         /// The time between two sweeps.
         interval: Duration = "CLOAKROOM_SWEEP_INTERVAL", INTERVAL,
             default "30s", example "5m";
-        /// An upload that has not moved for so long is given up.
+        /// An upload of one request that has not moved for so long is given up.
         pending_ttl: Duration = "CLOAKROOM_PENDING_TTL", SECONDS_OR_MORE,
             default "1h", example "15m";
         /// An unfinished upload of several requests (tus, resumable uploads) lives for so long without a change. For as

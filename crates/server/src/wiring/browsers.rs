@@ -6,15 +6,9 @@ use crate::config::{Config, origin};
 
 /// The origins that may work with a service at that address.
 pub(crate) fn origins(config: &Config, public_url: &str) -> Origins {
-    let listed = config.browsers.allowed_origins.iter().flatten().cloned();
-    let frontend = config
-        .http
-        .frontend_url
-        .as_deref()
-        .and_then(frontend_origin);
     let nothing_said =
         config.browsers.allowed_origins.is_none() && config.http.frontend_url.is_none();
-    let origins = Origins::new(public_url, listed.chain(frontend));
+    let origins = Origins::new(public_url, configured(config));
     if config.is_development() && nothing_said {
         origins.and_this_machine()
     } else {
@@ -22,7 +16,22 @@ pub(crate) fn origins(config: &Config, public_url: &str) -> Origins {
     }
 }
 
-fn frontend_origin(address: &str) -> Option<String> {
+/// The origins whose pages may send straight to a store: those that are configured, and the service's own.
+pub(crate) fn store_origins(config: &Config) -> Vec<String> {
+    let own = config.http.public_url.as_deref().and_then(origin_of);
+    let mut origins: Vec<String> = configured(config).chain(own).collect();
+    origins.sort();
+    origins.dedup();
+    origins
+}
+
+fn configured(config: &Config) -> impl Iterator<Item = String> {
+    let listed = config.browsers.allowed_origins.iter().flatten().cloned();
+    let frontend = config.http.frontend_url.as_deref().and_then(origin_of);
+    listed.chain(frontend)
+}
+
+fn origin_of(address: &str) -> Option<String> {
     let (scheme, rest) = address.split_once("://")?;
     let authority = rest.split('/').next()?;
     origin(&format!("{scheme}://{authority}"))

@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Driver},
     data_folder,
     failure::Failure,
+    wiring::browsers,
 };
 
 /// The one bucket of the `fs` store: a folder below `{data}/objects`.
@@ -199,7 +200,8 @@ impl<'a> Opener<'a> {
     }
 
     fn open_s3(&self) -> Result<S3Store, Failure> {
-        let settings = self.config.s3().ok_or_else(s3_missing)?;
+        let mut settings = self.config.s3().ok_or_else(s3_missing)?;
+        settings.cors_origins = browsers::store_origins(self.config);
         S3Store::new(&settings, self.write_budget.clone())
             .map_err(|error| Failure::because("the S3 store", &error))
     }

@@ -45,6 +45,8 @@ fn log(outcome: Result<Result<SweepReport, cloakroom_application::Error>, JoinEr
         Ok(Ok(report)) if report == SweepReport::default() => tracing::debug!("nothing to sweep"),
         Ok(Ok(report)) => tracing::info!(
             expired = report.expired,
+            uploads_expired = report.uploads_expired,
+            uploads_forgotten = report.uploads_forgotten,
             removed = report.removed,
             postponed = report.postponed,
             "swept"

@@ -9,6 +9,9 @@ pub mod keys;
 pub mod ledger;
 pub mod lists;
 pub mod registry;
+pub mod stretches;
+pub mod upload_ends;
+pub mod uploads;
 pub mod versions;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -108,6 +111,25 @@ macro_rules! metadata_contract {
             import::of_many_at_once_each_file_is_entered_once
             import::a_purge_removes_what_was_taken_over
             import::it_is_told_whose_the_known_ids_are
+            uploads::an_upload_reads_back_as_it_was_created
+            uploads::of_many_requests_at_once_one_gets_it
+            uploads::the_newest_request_gets_what_the_holder_lets_go_of
+            uploads::a_change_under_an_old_generation_has_no_effect
+            stretches::numbers_are_never_given_twice
+            stretches::a_part_that_an_overtaken_holder_may_write_is_not_grown
+            stretches::what_is_saved_replaces_what_begins_there_or_later
+            stretches::a_piece_has_a_row_of_its_own
+            stretches::ten_thousand_stretches_are_kept
+            upload_ends::a_commit_makes_the_upload_a_file_of_its_id
+            upload_ends::a_commit_that_names_no_upload_of_its_body_is_lost
+            upload_ends::a_commit_and_a_takeover_at_once_have_one_winner
+            upload_ends::a_piece_begun_while_the_upload_ends_leaves_no_pending_row
+            upload_ends::whoever_makes_a_file_is_left_alone_while_it_shows_signs_of_life
+            upload_ends::uploads_whose_time_is_over_expire
+            upload_ends::a_partial_upload_waits_for_its_lifetime
+            upload_ends::an_upload_ends_as_failed_or_terminated_for_good
+            upload_ends::what_ended_is_known_until_it_is_forgotten
+            upload_ends::the_sweeper_of_bodies_leaves_those_of_uploads_alone
             registry::the_first_store_is_seeded_once
             registry::of_many_seeds_at_once_one_is_entered
             registry::the_database_answers

@@ -25,7 +25,6 @@ pub(super) struct UploadRow {
     free_number: u32,
     /// Parts with lower numbers may still be written to.
     loose_below: u32,
-    created_at: i64,
     touched_at: i64,
 }
 
@@ -248,7 +247,6 @@ impl UploadRepository for MemoryDatabase {
             turn: 0,
             free_number: 1,
             loose_below: 1,
-            created_at: now,
             touched_at: now,
         };
         state.enter(new.version, new.id.clone(), Some(new.id.clone()), location);
@@ -432,12 +430,5 @@ impl UploadRepository for MemoryDatabase {
             state.uploads.remove(id);
         }
         Ok(ended.len() as u64)
-    }
-
-    async fn oldest(&self) -> Result<Option<Timestamp>, RepositoryError> {
-        let state = self.state();
-        let writing = state.uploads.values().filter(|row| row.is_expiring());
-        let oldest = writing.map(|row| row.created_at).min();
-        Ok(oldest.map(Timestamp::from_micros))
     }
 }

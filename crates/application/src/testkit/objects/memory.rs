@@ -121,6 +121,22 @@ impl MemoryStore {
         all.collect()
     }
 
+    /// Makes everything unfinished older by so much.
+    pub fn age_unfinished(&self, by: Duration) {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        let earlier = |at: &mut Timestamp| *at = Timestamp::from_micros(at.micros() - by);
+        let mut state = self.0.lock();
+        let State {
+            unfinished,
+            in_parts,
+            ..
+        } = &mut *state;
+        unfinished.values_mut().for_each(|(_, _, at)| earlier(at));
+        in_parts
+            .values_mut()
+            .for_each(|it| earlier(&mut it.begun_at));
+    }
+
     /// Writes begun and neither finished, aborted nor dropped, and objects in parts that are not joined.
     #[must_use]
     pub fn unfinished(&self) -> usize {

@@ -51,8 +51,8 @@ pub(in crate::metadata) const FORGET: Sql = sql! {
 
 /// Whatever is pending for these uploads.
 pub(in crate::metadata) const DOOM: Sql = sql! {
-    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE state = 'pending' AND upload_id ",
-    EACH
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE state = 'pending' AND upload_id IS NOT \
+     NULL AND upload_id ", EACH
 };
 
 /// What is pending for an upload besides its body. Pieces that no stretch names are those of requests that were

@@ -14,12 +14,12 @@ use crate::metadata::{
     sql::{Sql, sql},
 };
 
-pub(super) const STRETCHES_OF: Sql = sql! { STRETCH, "ORDER BY s.start" };
+pub(super) const STRETCHES_OF: Sql = sql! { STRETCH, "ORDER BY start" };
 
 /// From the last part on, or everything where there is none.
 pub(in crate::metadata) const TAIL: Sql = sql! {
-    STRETCH, "AND s.start >= COALESCE((SELECT p.start FROM upload_stretches AS p WHERE p.upload_id = $1 AND p.number IS \
-     NOT NULL ORDER BY p.start DESC LIMIT 1), 0) ORDER BY s.start"
+    STRETCH, "AND start >= COALESCE((SELECT p.start FROM upload_stretches AS p WHERE p.upload_id = $1 AND p.number IS \
+     NOT NULL ORDER BY p.start DESC LIMIT 1), 0) ORDER BY start"
 };
 
 /// Columns of `uploads`; the piece `UPLOAD` selects them.
@@ -104,7 +104,7 @@ pub(super) fn part_number(number: i64) -> Result<u32, RepositoryError> {
     u32::try_from(number).or_broken("the number of a part cannot be one")
 }
 
-/// A row of `upload_stretches` and where its piece is; the piece `STRETCH` selects it.
+/// A row of `upload_stretches`; the piece `STRETCH` selects it.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct StretchRow {
     start: i64,
@@ -131,7 +131,7 @@ impl TryFrom<StretchRow> for Stretch {
                     version: version_id(&version)?,
                     location: location(&store, &bucket, &key)?,
                 },
-                _ => return Err(broken("a piece of an upload has no row")),
+                _ => return Err(broken("a piece of an upload is nowhere")),
             },
             _ => return Err(broken("a stretch is neither a part nor a piece")),
         };

@@ -36,8 +36,8 @@ const FORGET_FROM: Sql = sql! {
 };
 
 const ENTER: Sql = sql! {
-    "INSERT INTO upload_stretches (upload_id, start, size, number, tag, version_id) SELECT $2, r.start, r.size, \
-     r.number, r.tag, r.version_id FROM ", STRETCHES
+    "INSERT INTO upload_stretches (upload_id, start, size, number, tag, version_id, store_id, bucket, key) SELECT $2, \
+     r.start, r.size, r.number, r.tag, r.version_id, r.store_id, r.bucket, r.key FROM ", STRETCHES
 };
 
 /// Pieces that nothing names any more; whoever wrote them is done with them.
@@ -116,15 +116,21 @@ async fn replace(session: &mut Session, id: &FileId, saved: &Saved) -> Result<()
 
 /// The stretch as the piece `STRETCHES` takes it.
 fn as_json(stretch: &Stretch) -> Result<Value, RepositoryError> {
-    let (number, tag, version) = match &stretch.at {
-        StretchAt::Part { number, tag } => (Some(number), Some(tag), None),
-        StretchAt::Piece { version, .. } => (None, None, Some(version.to_string())),
-    };
-    Ok(json!({
-        "start": signed(stretch.start)?,
-        "size": signed(stretch.size)?,
-        "number": number,
-        "tag": tag,
-        "version_id": version,
-    }))
+    let (start, size) = (signed(stretch.start)?, signed(stretch.size)?);
+    Ok(match &stretch.at {
+        StretchAt::Part { number, tag } => json!({
+            "start": start,
+            "size": size,
+            "number": number,
+            "tag": tag,
+        }),
+        StretchAt::Piece { version, location } => json!({
+            "start": start,
+            "size": size,
+            "version_id": version.to_string(),
+            "store_id": location.store.to_string(),
+            "bucket": location.bucket.as_str(),
+            "key": location.key.as_str(),
+        }),
+    })
 }

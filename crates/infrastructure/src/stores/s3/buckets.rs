@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     error::Error,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use aws_sdk_s3::{
@@ -21,6 +21,7 @@ use futures_util::{
 use super::{
     client::{Core, FIRST_BACKOFF},
     failure::{again, answer, bucket_is_missing, classify},
+    settings::S3Settings,
 };
 
 /// How often a write is tried again for a bucket that is made but not seen yet.
@@ -34,6 +35,10 @@ type Making = Shared<BoxFuture<'static, Result<(), Arc<StoreError>>>>;
 /// What is known of the buckets.
 pub(super) struct Buckets {
     region: String,
+    /// Whose pages may send to buckets that are made.
+    pub(super) origins: Vec<String>,
+    /// Whether it was said that the store has no rules for pages.
+    pub(super) said: OnceLock<()>,
     /// Attempts to make a bucket that are under way.
     making: Mutex<HashMap<Bucket, Making>>,
     /// Buckets that were there a moment ago.
@@ -41,9 +46,11 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn new(region: &str) -> Self {
+    pub(super) fn new(settings: &S3Settings) -> Self {
         Self {
-            region: region.to_owned(),
+            region: settings.region.clone(),
+            origins: settings.cors_origins.clone(),
+            said: OnceLock::new(),
             making: Mutex::default(),
             known: Mutex::default(),
         }
@@ -172,6 +179,7 @@ impl Core {
         match create.set_create_bucket_configuration(place).send().await {
             Ok(_) => {
                 tracing::info!(%bucket, "made the bucket");
+                self.let_pages_send(bucket).await;
                 Ok(())
             }
             // Somebody else was faster. Whether it is a bucket of ours, the write itself will tell.

@@ -6,6 +6,7 @@
 //! the pool of parts thus gives it back after a client's and a store's time, both limited, and never waits for a share
 //! that another holds; whoever waits for that pool holds a share of starts at most, and who waits for starts holds nothing.
 //! Both pools serve in order of arrival. Parts of the same object that are being sent do not depend on their writer.
+//! A writer that is suspended hands its buffer out with its share, and who has it writes it from where it is.
 
 use std::{
     pin::Pin,
@@ -185,6 +186,20 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// A part of bytes that somebody else holds the memory of.
+    pub(super) fn of(pieces: Vec<Bytes>) -> Self {
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self {
+            pieces: pieces.into(),
+            len,
+        }
+    }
+
+    /// Its bytes, which hold their share of the budget until the last of them is dropped.
+    pub(super) fn into_pieces(self) -> Vec<Bytes> {
+        self.pieces.to_vec()
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }

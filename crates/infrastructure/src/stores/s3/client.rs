@@ -36,23 +36,29 @@ pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// What every part of the adapter shares.
 pub(super) struct Core {
     pub(super) client: Client,
+    /// Signs what clients send to the store by themselves, and sends nothing.
+    pub(super) signer: Client,
     pub(super) budget: WriteBudget,
     pub(super) buckets: Buckets,
 }
 
 impl Core {
     pub(super) fn new(settings: &S3Settings, budget: WriteBudget) -> Result<Self, StoreError> {
-        let plain = ["http://", "https://"]
-            .iter()
-            .any(|scheme| settings.endpoint.starts_with(scheme));
-        if !plain {
+        let public = settings.public_endpoint.as_ref();
+        let public = public.unwrap_or(&settings.endpoint);
+        let is_plain = |endpoint: &str| {
+            let mut schemes = ["http://", "https://"].into_iter();
+            schemes.any(|scheme| endpoint.starts_with(scheme))
+        };
+        if !is_plain(&settings.endpoint) || !is_plain(public) {
             let why = "the endpoint is neither an http:// nor an https:// address";
             return Err(StoreError::Refused(why.into()));
         }
         Ok(Self {
-            client: client(settings),
+            client: client(settings, &settings.endpoint),
+            signer: client(settings, public),
             budget,
-            buckets: Buckets::new(&settings.region),
+            buckets: Buckets::new(settings),
         })
     }
 }
@@ -82,7 +88,7 @@ fn timeouts(call: Duration, attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-fn client(settings: &S3Settings) -> Client {
+fn client(settings: &S3Settings, endpoint: &str) -> Client {
     let secret = settings.secret_access_key.reveal();
     let credentials =
         Credentials::new(&settings.access_key_id, secret, None, None, "configuration");
@@ -95,7 +101,7 @@ fn client(settings: &S3Settings) -> Client {
     Client::from_conf(
         Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&settings.endpoint)
+            .endpoint_url(endpoint)
             .region(Region::new(settings.region.clone()))
             .credentials_provider(credentials)
             .force_path_style(settings.path_style)

@@ -15,6 +15,11 @@ pub struct S3Settings {
     pub secret_access_key: S3Secret,
     /// Whether the bucket stands in the path rather than in the host's name.
     pub path_style: bool,
+    /// The address at which clients reach the store, if it is another than `endpoint`. Only what clients are to send
+    /// there by themselves is signed for it.
+    pub public_endpoint: Option<String>,
+    /// Origins, as `https://app.example.com`, whose pages may send to buckets that are made.
+    pub cors_origins: Vec<String>,
 }
 
 /// A secret access key, which does not print.
@@ -51,6 +56,8 @@ mod tests {
             access_key_id: "id".into(),
             secret_access_key: S3Secret::new("canary"),
             path_style: true,
+            public_endpoint: None,
+            cors_origins: Vec::new(),
         };
         assert!(!format!("{settings:?}").contains("canary"));
     }

@@ -14,18 +14,19 @@ use tokio::task::JoinSet;
 use super::{
     buffer::Part,
     client::{Core, join_limits, write_limits},
-    failure::{again, answer, classify},
+    failure::{again, classify},
     lenient::OpenedByAnyName,
     progress::Progress,
 };
 
 /// Parts of one object under way at once.
-const IN_FLIGHT: usize = 3;
+pub(super) const IN_FLIGHT: usize = 3;
 
 /// How often giving up is tried before it is left to reaping.
 const ABORT_TRIES: u32 = 3;
 
-type Opening = Shared<BoxFuture<'static, Result<Arc<str>, Arc<StoreError>>>>;
+/// The id of an upload that is being opened.
+pub(super) type Opening = Shared<BoxFuture<'static, Result<Arc<str>, Arc<StoreError>>>>;
 
 /// The object that is being uploaded.
 #[derive(Clone)]
@@ -53,19 +54,11 @@ struct Work {
 impl Upload {
     /// Opens an upload; does not wait for it.
     pub(super) fn open(target: Target) -> Self {
-        let opener = target.clone();
-        // A task of its own: if the writer goes before the answer comes, the id is still learned and given up.
-        let opened = tokio::spawn(async move { opener.open().await });
-        let opening = async move {
-            match opened.await {
-                Ok(outcome) => outcome.map_err(Arc::new),
-                Err(died) => Err(Arc::new(StoreError::Unavailable(died.into()))),
-            }
-        };
+        let opening = target.opening();
         Self {
             work: Some(Work {
                 target,
-                opening: opening.boxed().shared(),
+                opening,
                 parts: JoinSet::new(),
             }),
             done: Vec::new(),
@@ -89,7 +82,8 @@ impl Upload {
             let (target, opening) = (work.target.clone(), work.opening.clone());
             work.parts.spawn(async move {
                 let id = opening.await.map_err(|error| again(&error))?;
-                target.send(&id, number, &part).await
+                let tag = target.send(&id, number, &part).await?;
+                Ok(completed(number, Some(tag)))
             });
         }
         Ok(())
@@ -168,7 +162,27 @@ impl Work {
 }
 
 impl Target {
-    async fn open(&self) -> Result<Arc<str>, StoreError> {
+    /// Begins to open an upload.
+    pub(super) fn opening(&self) -> Opening {
+        let opener = self.clone();
+        // A task of its own: if the writer goes before the answer comes, the id is still learned and given up.
+        let opened = tokio::spawn(async move { opener.open().await });
+        let opening = async move {
+            match opened.await {
+                Ok(outcome) => outcome.map_err(Arc::new),
+                Err(died) => Err(Arc::new(StoreError::Unavailable(died.into()))),
+            }
+        };
+        opening.boxed().shared()
+    }
+
+    /// An upload that was opened before.
+    pub(super) fn opened(id: &str) -> Opening {
+        std::future::ready(Ok(Arc::from(id))).boxed().shared()
+    }
+
+    /// Opens an upload, and gives its id.
+    pub(super) async fn open(&self) -> Result<Arc<str>, StoreError> {
         let open = || {
             let client = &self.core.client;
             let open = client
@@ -184,7 +198,13 @@ impl Target {
         }
     }
 
-    async fn send(&self, id: &str, number: i32, part: &Part) -> Result<CompletedPart, StoreError> {
+    /// Sends a part, and gives the tag that the store knows it by.
+    pub(super) async fn send(
+        &self,
+        id: &str,
+        number: i32,
+        part: &Part,
+    ) -> Result<String, StoreError> {
         let send = self.core.client.upload_part();
         let send = send.bucket(self.bucket.as_str()).key(self.key.as_str());
         let length = i64::try_from(part.len()).unwrap_or(i64::MAX);
@@ -201,13 +221,11 @@ impl Target {
             .watch(send.send())
             .await
             .map_err(|error| unless_missing(&error))?;
-        Ok(CompletedPart::builder()
-            .part_number(number)
-            .set_e_tag(sent.e_tag)
-            .build())
+        Ok(sent.e_tag.unwrap_or_default())
     }
 
-    async fn join(
+    /// Makes the object of the parts, of so many bytes together.
+    pub(super) async fn join(
         &self,
         id: &str,
         parts: Vec<CompletedPart>,
@@ -228,13 +246,11 @@ impl Target {
             .await;
         match joined {
             Ok(_) => Ok(()),
-            // An answer that was lost and asked for again: the upload is gone because it became the object.
-            Err(error)
-                if answer(&error).1 == Some("NoSuchUpload") && self.measures(bytes).await =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(unless_missing(&error)),
+            Err(error) => match unless_missing(&error) {
+                // An answer that was lost and asked for again: the upload is gone because it became the object.
+                StoreError::Refused(_) if self.measures(bytes).await => Ok(()),
+                error => Err(error),
+            },
         }
     }
 
@@ -245,7 +261,8 @@ impl Target {
         found.is_some_and(|length| u64::try_from(length) == Ok(bytes))
     }
 
-    async fn abort(&self, id: &str) -> Result<(), StoreError> {
+    /// Gives the upload up.
+    pub(super) async fn abort(&self, id: &str) -> Result<(), StoreError> {
         let mut tried = 1;
         loop {
             match self
@@ -277,6 +294,14 @@ impl Core {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A part as it is named when parts are joined.
+pub(super) fn completed(number: i32, tag: Option<String>) -> CompletedPart {
+    CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(tag)
+        .build()
 }
 
 /// An upload that vanishes under its writer is no object that is not found.

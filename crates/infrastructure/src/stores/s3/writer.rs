@@ -21,7 +21,7 @@ const PART: u64 = 8 * MIB;
 const UNASKED: u64 = 64 * 1024;
 
 /// The most parts that S3 takes.
-const MAX_PARTS: i32 = 10_000;
+pub(super) const MAX_PARTS: i32 = 10_000;
 
 /// An object whose size is not known gets parts of twice the size after so many.
 const PARTS_OF_A_SIZE: u32 = 2_000;
@@ -88,7 +88,8 @@ impl S3Writer {
     }
 }
 
-fn part_size(announced: Option<u64>, begun: u32, largest: u64) -> usize {
+/// The size of the part after the first `begun` ones, in bytes.
+pub(super) fn part_size(announced: Option<u64>, begun: u32, largest: u64) -> usize {
     let announced = announced.unwrap_or_default();
     let needed = announced.div_ceil(u64::from(MAX_PARTS.unsigned_abs()));
     let grown = PART << (begun / PARTS_OF_A_SIZE).min(10);
@@ -134,7 +135,8 @@ impl ObjectWriter for S3Writer {
 }
 
 impl Target {
-    async fn put(&self, part: &Part) -> Result<(), StoreError> {
+    /// Writes the object in one request.
+    pub(super) async fn put(&self, part: &Part) -> Result<(), StoreError> {
         let length = i64::try_from(part.len()).unwrap_or(i64::MAX);
         let put = || async move {
             let progress = Progress::begin();
@@ -156,7 +158,7 @@ impl Target {
     }
 }
 
-fn failed_before() -> StoreError {
+pub(super) fn failed_before() -> StoreError {
     StoreError::Refused("this write has failed before".into())
 }
 

@@ -1,0 +1,348 @@
+//! Uploads straight to the store: the client sends parts to presigned addresses, and what arrived is read and hashed
+//! before it is a file.
+
+use std::{sync::Arc, time::Duration};
+
+use cloakroom_domain::{
+    File, FileId, Principal, Timestamp, UploadKind, UploadProgress, UploadState,
+};
+
+use super::{
+    NewResumable,
+    finish::finish_soon,
+    hold::{Held, Taken, hold},
+    sink::unfinished,
+};
+use crate::{
+    App, Error, StoreOperation,
+    ports::{Saved, SignedRequest, StoredPart, Stretch, UploadRecord},
+};
+
+/// The smallest part, in bytes; the last one may be smaller. Every S3 store takes it.
+const LEAST_PART: u64 = 8 * 1024 * 1024;
+
+/// The most parts of an upload.
+const MAX_PARTS: u64 = 9_000;
+
+/// An address is never valid for longer: no S3 store signs for more.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a caller waits while what it sent is read.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A part that the client sends by itself.
+#[derive(Debug, Clone)]
+pub struct DirectPart {
+    /// Its number, from 1 on.
+    pub number: u32,
+    /// Its length in bytes, no more and no less.
+    pub size: u64,
+    /// How to send it.
+    pub request: SignedRequest,
+}
+
+/// An upload that a client sends straight to the store.
+#[derive(Debug, Clone)]
+pub struct DirectUpload {
+    /// Its id, and the file's once it is one.
+    pub id: FileId,
+    /// All parts, in order.
+    pub parts: Vec<DirectPart>,
+    /// When the addresses and the upload end.
+    pub expires_at: Timestamp,
+}
+
+/// A part that the client says it has sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentPart {
+    /// Its number.
+    pub number: u32,
+    /// The ETag that the store answered, with or without quotes.
+    pub tag: String,
+}
+
+/// How far a direct upload is.
+#[derive(Debug)]
+pub enum DirectStatus {
+    /// Parts may be sent.
+    Open {
+        /// Bytes that there will be.
+        size: u64,
+        /// When it ends by itself.
+        expires_at: Timestamp,
+    },
+    /// What was sent is being read.
+    Verifying,
+    /// It is a file.
+    File(Box<File>),
+}
+
+/// Creates an upload and signs an address for each of its parts.
+///
+/// # Errors
+/// As [`create`](super::create); [`Error::BadValue`] for no bytes at all; [`Error::Conflict`] where the store cannot sign
+/// addresses; failures of database and store.
+pub async fn begin_direct(
+    app: &Arc<App>,
+    who: &Principal,
+    new: NewResumable,
+) -> Result<DirectUpload, Error> {
+    let size = new.length.filter(|size| *size > 0);
+    let size = size.ok_or_else(|| Error::BadValue("size must be 1 or more".to_owned()))?;
+    let new = NewResumable {
+        kind: UploadKind::Direct,
+        ..new
+    };
+    let record = app.uploads.create(super::new_row(app, who, new)?).await?;
+    let Taken::Held(held) = hold(app, &record.id).await? else {
+        return Err(Error::UploadGone);
+    };
+    match sign(&held, size).await {
+        Ok((parts, write_id)) => {
+            let id = held.id().clone();
+            let expires_at = held.record().expires_at;
+            held.let_go(Some(opened(&held, write_id))).await?;
+            Ok(DirectUpload {
+                id,
+                parts,
+                expires_at,
+            })
+        }
+        Err(error) => {
+            held.terminate().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn sign(held: &Held, size: u64) -> Result<(Vec<DirectPart>, String), Error> {
+    let record = held.record();
+    let store = held.app.stores.at(&record.location)?;
+    let (Some(presign), Some(_)) = (store.presign(), store.resumable()) else {
+        return Err(Error::Conflict(
+            "this store takes no direct uploads; upload through the service, by tus for example",
+        ));
+    };
+    let failed = Error::store(StoreOperation::Upload);
+    let at = &record.location;
+    let write_id = presign.open(&at.bucket, &at.key).await.map_err(failed)?;
+    let object = unfinished(at, Some(write_id.clone()));
+    let valid = held.app.limits.upload_expiry.min(LONGEST);
+    let mut parts = Vec::new();
+    for (number, size) in (1..).zip(part_sizes(size)) {
+        let request = presign.put_part(&object, number, size, valid).await;
+        parts.push(DirectPart {
+            number,
+            size,
+            request: request.map_err(failed)?,
+        });
+    }
+    Ok((parts, write_id))
+}
+
+/// The sizes of the parts of so many bytes, in order.
+fn part_sizes(size: u64) -> impl Iterator<Item = u64> {
+    const MIB: u64 = 1024 * 1024;
+    let part = size
+        .div_ceil(MAX_PARTS)
+        .next_multiple_of(MIB)
+        .max(LEAST_PART);
+    let starts = (0..size.div_ceil(part)).map(move |number| number * part);
+    starts.map(move |start| part.min(size - start))
+}
+
+fn opened(held: &Held, write_id: String) -> Saved {
+    let record = held.record();
+    Saved {
+        progress: record.progress,
+        hashes: None,
+        write_id: Some(write_id),
+        next_number: record.next_number,
+        changed_from: 0,
+        stretches: Vec::new(),
+        lifetime: held.app.limits.upload_expiry,
+    }
+}
+
+/// Makes a file of what was sent, once it was read and is what was announced. Asked again, it answers the same.
+///
+/// # Errors
+/// [`Error::UploadMissing`], [`Error::UploadGone`]; [`Error::BadValue`] for parts that are missing, named twice,
+/// unknown, of another size or another tag than the store has, after which it can be tried again;
+/// [`Error::DigestMismatch`], after which the upload has failed; failures of database and store.
+pub async fn complete_direct(
+    app: &Arc<App>,
+    who: &Principal,
+    id: &FileId,
+    sent: &[SentPart],
+) -> Result<DirectStatus, Error> {
+    let record = find_direct(app, who, id).await?;
+    if record.state != UploadState::Open || record.progress.is_whole() {
+        return go_on(app, record).await;
+    }
+    let held = match hold(app, id).await? {
+        Taken::Held(held) => held,
+        Taken::Ended(record) => return go_on(app, *record).await,
+    };
+    let stretches = match verify(&held, sent).await {
+        Ok(stretches) => stretches,
+        Err(error) => {
+            held.let_go(None).await?;
+            return Err(error);
+        }
+    };
+    let held = announce_whole(held, stretches).await?;
+    wait_for(app, held).await
+}
+
+/// How far the caller's direct upload is. One that broke off while it was read is read again.
+///
+/// # Errors
+/// [`Error::UploadMissing`], [`Error::UploadGone`], [`Error::DigestMismatch`] for one that failed; failures of the
+/// database.
+pub async fn direct_status(
+    app: &Arc<App>,
+    who: &Principal,
+    id: &FileId,
+) -> Result<DirectStatus, Error> {
+    let record = find_direct(app, who, id).await?;
+    go_on(app, record).await
+}
+
+async fn find_direct(app: &App, who: &Principal, id: &FileId) -> Result<UploadRecord, Error> {
+    let record = super::find_own(app, who, id).await?;
+    if record.kind == UploadKind::Direct {
+        return Ok(record);
+    }
+    Err(Error::UploadMissing)
+}
+
+async fn go_on(app: &Arc<App>, record: UploadRecord) -> Result<DirectStatus, Error> {
+    match record.state {
+        UploadState::Finished => {
+            let file = app.files.find_fresh(&record.id).await?;
+            let file = file.filter(|file| file.deleted_at.is_none());
+            file.map(|file| DirectStatus::File(Box::new(file)))
+                .ok_or(Error::UploadGone)
+        }
+        UploadState::Failed => Err(Error::DigestMismatch),
+        UploadState::Expired | UploadState::Terminated => Err(Error::UploadGone),
+        UploadState::Open if !record.progress.is_whole() => Ok(DirectStatus::Open {
+            size: record.progress.length().unwrap_or_default(),
+            expires_at: record.expires_at,
+        }),
+        UploadState::Open | UploadState::Completing => match hold(app, &record.id).await {
+            Ok(Taken::Held(held)) => wait_for(app, held).await,
+            Ok(Taken::Ended(record)) if record.state.is_live() => Ok(DirectStatus::Verifying),
+            Ok(Taken::Ended(record)) => Box::pin(go_on(app, *record)).await,
+            Err(Error::UploadHeld) => Ok(DirectStatus::Verifying),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// Compares what the client says with what the store has and with what was agreed.
+async fn verify(held: &Held, sent: &[SentPart]) -> Result<Vec<Stretch>, Error> {
+    let record = held.record();
+    let store = held.app.stores.at(&record.location)?;
+    let Some(presign) = store.presign() else {
+        return Err(Error::Conflict(
+            "this store takes no direct uploads any more",
+        ));
+    };
+    let object = unfinished(&record.location, record.write_id.clone());
+    let parts = presign.parts(&object).await;
+    let parts = parts.map_err(Error::store(StoreOperation::Upload))?;
+    let sizes: Vec<u64> = part_sizes(record.progress.length().unwrap_or_default()).collect();
+    let bad = |why: String| Err(Error::BadValue(why));
+    let mut named = vec![false; sizes.len()];
+    for part in sent {
+        let at = usize::try_from(part.number)
+            .ok()
+            .and_then(|n| n.checked_sub(1));
+        let Some(seen) = at.and_then(|at| named.get_mut(at)) else {
+            return bad(format!("there is no part {}", part.number));
+        };
+        if std::mem::replace(seen, true) {
+            return bad(format!("part {} is named twice", part.number));
+        }
+    }
+    if let Some(missing) = named.iter().position(|seen| !seen) {
+        return bad(format!("part {} is not named", missing + 1));
+    }
+    let mut start = 0;
+    let mut stretches = Vec::with_capacity(sizes.len());
+    for (number, size) in (1..).zip(sizes) {
+        let Some(part) = parts.iter().find(|part| part.number == number) else {
+            return bad(format!("part {number} has not arrived"));
+        };
+        let said = sent.iter().find(|said| said.number == number);
+        let is_same = said.is_some_and(|said| bare(&said.tag) == bare(&part.tag));
+        if !is_same || part.size != size {
+            return bad(format!(
+                "part {number} is another than the one that arrived"
+            ));
+        }
+        stretches.push(Stretch::part(start, StoredPart::clone(part)));
+        start += size;
+    }
+    Ok(stretches)
+}
+
+/// A tag without its quotes.
+fn bare(tag: &str) -> &str {
+    tag.trim().trim_matches('"')
+}
+
+/// Keeps the parts, so that any replica can make the file of them.
+async fn announce_whole(mut held: Held, stretches: Vec<Stretch>) -> Result<Held, Error> {
+    let record = held.record();
+    let length = record.progress.length();
+    let whole = UploadProgress::restore(length.unwrap_or_default(), length);
+    let progress = whole.unwrap_or(record.progress);
+    let write_id = record.write_id.clone().unwrap_or_default();
+    let saved = Saved {
+        progress,
+        stretches,
+        ..opened(&held, write_id)
+    };
+    held.save(saved).await?;
+    held.lease.record.progress = progress;
+    Ok(held)
+}
+
+/// Reads what was sent; the caller waits for that a while.
+async fn wait_for(app: &Arc<App>, held: Held) -> Result<DirectStatus, Error> {
+    let work = app.background.spawn(finish_soon(held));
+    match tokio::time::timeout(PATIENCE, work).await {
+        Err(_) => Ok(DirectStatus::Verifying),
+        Ok(outcome) => match outcome.map_err(|error| Error::Internal(error.into()))?? {
+            Some(file) => Ok(DirectStatus::File(file)),
+            None => Err(Error::Internal("a direct upload that is no file".into())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_every_byte_and_are_never_too_many_or_too_small() {
+        const MIB: u64 = 1024 * 1024;
+        for size in [
+            1,
+            MIB,
+            LEAST_PART,
+            LEAST_PART + 1,
+            500 * MIB,
+            6_000_000 * MIB,
+        ] {
+            let sizes: Vec<u64> = part_sizes(size).collect();
+            assert_eq!(sizes.iter().sum::<u64>(), size);
+            assert!(sizes.len() as u64 <= MAX_PARTS, "{size}");
+            let (last, others) = sizes.split_last().unwrap();
+            assert!(*last > 0 && others.iter().all(|part| *part >= LEAST_PART));
+        }
+    }
+}
