@@ -104,11 +104,11 @@ impl Receiving {
             let room = cut.map_or(STEP, |room| usize::try_from(room).unwrap_or(usize::MAX));
             let chunk = data.split_to(room.min(data.len()));
             let length = chunk.len() as u64;
+            if let Some(sink) = &mut self.sink {
+                sink.write(chunk.clone()).await?;
+            }
             if let Some(hashes) = &mut self.hashes {
                 hashes.update(&chunk);
-            }
-            if let Some(sink) = &mut self.sink {
-                sink.write(chunk).await?;
             }
             let limit = self.held.app.limits.max_file_size;
             self.progress
@@ -311,11 +311,24 @@ impl Receiving {
     }
 
     async fn discard(&mut self) -> Result<UploadProgress, Error> {
+        let mut begun = None;
         if let Some(sink) = self.sink.take() {
+            begun = sink.position();
             sink.discard(&self.held.app).await;
         }
         self.kept.forget();
-        self.held.let_go(None).await?;
+        // A part that was begun may still be on its way: nobody must use its number again.
+        let record = self.held.record();
+        let unchanged = begun.map(|position| Saved {
+            progress: record.progress,
+            hashes: record.hashes.clone(),
+            write_id: position.write_id,
+            next_number: position.next_number,
+            changed_from: record.progress.offset(),
+            stretches: Vec::new(),
+            lifetime: self.held.app.limits.upload_expiry,
+        });
+        self.held.let_go(unchanged).await?;
         Ok(self.held.record().progress)
     }
 
