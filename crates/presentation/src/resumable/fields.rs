@@ -43,6 +43,10 @@ pub(crate) fn metadata(text: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
     if text.len() > MAX_METADATA {
         return Err(malformed("longer than 16384 bytes"));
     }
+    if !text.is_ascii() {
+        // It is given back as it came, and a field holds nothing else.
+        return Err(malformed("not plain text"));
+    }
     let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
     for pair in text.split(',').map(str::trim) {
         if pair.is_empty() && text.trim().is_empty() {
@@ -97,7 +101,7 @@ pub(crate) enum Concat {
 /// # Errors
 /// [`Error::Malformed`].
 pub(crate) fn concat(text: &str) -> Result<Concat, Error> {
-    let text = text.trim();
+    let text = text.trim_ascii();
     if text == "partial" {
         return Ok(Concat::Partial);
     }
@@ -105,7 +109,7 @@ pub(crate) fn concat(text: &str) -> Result<Concat, Error> {
     let list: Option<Vec<String>> =
         list.map(|list| list.split_ascii_whitespace().map(str::to_owned).collect());
     match list {
-        Some(list) if !list.is_empty() => Ok(Concat::Final(list)),
+        Some(list) if !list.is_empty() && text.is_ascii() => Ok(Concat::Final(list)),
         _ => {
             let forms = "Upload-Concat is `partial`, or `final;` and the addresses of uploads";
             Err(Error::Malformed(forms.to_owned()))
