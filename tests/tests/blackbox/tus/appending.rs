@@ -210,8 +210,8 @@ async fn a_post_may_stand_for_patch_delete_and_head() {
 
 #[tokio::test]
 async fn what_is_no_upload_is_404() {
-    let (_stand, tus) = stand().await;
-    let file = tus.client().stored("a.txt", "hello").await;
+    let (stand, tus) = stand().await;
+    let file = stand.user().stored("a.txt", "hello").await;
     let id = id(&file);
     for id in [id, "no-such", "00000000-0000-4000-8000-000000000000"] {
         let path = format!("/files/uploads/{id}");
