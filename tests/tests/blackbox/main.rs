@@ -9,6 +9,7 @@ mod cli;
 mod connections;
 mod cors;
 mod credentials;
+mod direct;
 mod django;
 mod downloads;
 mod draft;

@@ -5,6 +5,7 @@ mod memory;
 mod memory_files;
 mod memory_import;
 mod memory_ledger;
+mod memory_upload_rows;
 mod memory_uploads;
 
 pub use memory::MemoryDatabase;

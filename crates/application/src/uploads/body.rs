@@ -138,7 +138,9 @@ impl Receiving {
         if self.kept.reached() > self.kept.offset {
             return match self.save().await {
                 // It may be back before the body ends; until then the offset stands where it was.
-                Err(Error::Repository(RepositoryError::Unavailable(error))) => {
+                Err(Error::Repository(RepositoryError::Unavailable(error)))
+                    if self.has_numbers_left() =>
+                {
                     tracing::warn!(%error, "the offset of an upload could not be kept");
                     self.kept.at = Instant::now();
                     Ok(())
@@ -151,6 +153,12 @@ impl Receiving {
             return self.park().await;
         }
         Ok(())
+    }
+
+    /// Whether parts can be begun for a while with the numbers that were given.
+    fn has_numbers_left(&self) -> bool {
+        let next = self.sink.as_ref().and_then(Sink::position);
+        next.is_none_or(|next| next.next_number + 8 < self.kept.numbers_end)
     }
 
     /// Makes everything durable and keeps it; the next bytes open a sink of their own.
@@ -266,7 +274,9 @@ impl Receiving {
                 return Err(error);
             }
         }
-        self.save().await?;
+        let saved = self.to_keep();
+        self.held.save(saved.clone()).await?;
+        self.held.lease.record.hashes = saved.hashes;
         self.held.lease.record.progress = self.progress;
         self.held
             .lease
@@ -311,24 +321,18 @@ impl Receiving {
     }
 
     async fn discard(&mut self) -> Result<UploadProgress, Error> {
-        let mut begun = None;
         if let Some(sink) = self.sink.take() {
-            begun = sink.position();
+            if let Some(position) = sink.position() {
+                self.kept.position = position;
+            }
             sink.discard(&self.held.app).await;
         }
-        self.kept.forget();
-        // A part that was begun may still be on its way: nobody must use its number again.
-        let record = self.held.record();
-        let unchanged = begun.map(|position| Saved {
-            progress: record.progress,
-            hashes: record.hashes.clone(),
-            write_id: position.write_id,
-            next_number: position.next_number,
-            changed_from: record.progress.offset(),
-            stretches: Vec::new(),
-            lifetime: self.held.app.limits.upload_expiry,
-        });
-        self.held.let_go(unchanged).await?;
+        let position = &self.kept.position;
+        let saved = Saved {
+            write_id: position.write_id.clone(),
+            ..self.held.unchanged(position.next_number)
+        };
+        self.held.let_go(Some(saved)).await?;
         Ok(self.held.record().progress)
     }
 

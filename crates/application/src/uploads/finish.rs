@@ -13,7 +13,10 @@ use super::{
 use crate::{
     App, Error, StoreOperation,
     hashes::Hashes,
-    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, Payload, RepositoryError},
+    ports::{
+        COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload,
+        RepositoryError,
+    },
 };
 
 /// How often whoever makes a file shows a sign of life.
@@ -72,7 +75,9 @@ pub(super) async fn watched(
     let (body, hashes) = match outcome {
         Ok(made) => made,
         Err(error) => {
-            held.let_go(None).await?;
+            // Parts may have been begun.
+            let numbers = held.record().next_number + NUMBERS_AT_A_TIME;
+            held.let_go(Some(held.unchanged(numbers))).await?;
             return Err(error);
         }
     };

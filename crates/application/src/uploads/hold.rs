@@ -109,6 +109,20 @@ impl Held {
         kept.then_some(()).ok_or(Error::UploadHeld)
     }
 
+    /// What keeps everything as the record has it, but for the numbers of parts that were begun since.
+    pub(super) fn unchanged(&self, next_number: u32) -> Saved {
+        let record = self.record();
+        Saved {
+            progress: record.progress,
+            hashes: record.hashes.clone(),
+            write_id: record.write_id.clone(),
+            next_number: next_number.max(record.next_number),
+            changed_from: record.progress.offset(),
+            stretches: Vec::new(),
+            lifetime: self.app.limits.upload_expiry,
+        }
+    }
+
     /// Ends the upload for good: its creator gave it up.
     ///
     /// # Errors

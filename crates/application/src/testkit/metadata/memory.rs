@@ -11,7 +11,7 @@ use cloakroom_domain::{
     Timestamp, TokenHash, Version, VersionId, Visibility,
 };
 
-use super::memory_uploads::UploadRow;
+use super::memory_upload_rows::UploadRow;
 use crate::ports::{RepositoryError, RowState, ServiceToken, StoreRecord};
 
 /// The metadata ports, in memory.
