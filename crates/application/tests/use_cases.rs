@@ -20,6 +20,8 @@ mod revoking;
 mod support;
 #[path = "use_cases/sweeping.rs"]
 mod sweeping;
+#[path = "use_cases/uploads.rs"]
+mod uploads;
 
 use std::time::Duration;
 

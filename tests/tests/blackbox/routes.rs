@@ -126,13 +126,23 @@ const TABLE: &[Row] = &[
     alike("options", "/files/uploads/{file_id}", None, ANNOUNCED),
     alike("head", "/files/uploads/{file_id}", None, UPLOAD_SEEN),
     alike("post", "/files/uploads/{file_id}", None, UPLOAD_SEEN),
-    alike("patch", "/files/uploads/{file_id}", Some("x"), UPLOAD_CHANGED),
+    alike(
+        "patch",
+        "/files/uploads/{file_id}",
+        Some("x"),
+        UPLOAD_CHANGED,
+    ),
     alike("delete", "/files/uploads/{file_id}", None, UPLOAD_CHANGED),
     alike("post", "/files/direct", Some(DIRECT), NOT_DIRECT),
     alike("get", "/files/direct/{file_id}", None, NO_DIRECT),
     alike("head", "/files/direct/{file_id}", None, NO_DIRECT),
     alike("delete", "/files/direct/{file_id}", None, NO_DIRECT),
-    alike("post", "/files/direct/{file_id}/complete", Some(r#"{"parts": []}"#), NO_DIRECT),
+    alike(
+        "post",
+        "/files/direct/{file_id}/complete",
+        Some(r#"{"parts": []}"#),
+        NO_DIRECT,
+    ),
     row(
         "get",
         "/files/{file_id}",
@@ -330,7 +340,11 @@ async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
     let stand = Stand::simple().await;
     for (method, path, allowed) in [
         (Method::PATCH, "/files", "GET, HEAD, POST, OPTIONS"),
-        (Method::GET, "/files/uploads/x", "HEAD, PATCH, DELETE, POST, OPTIONS"),
+        (
+            Method::GET,
+            "/files/uploads/x",
+            "HEAD, PATCH, DELETE, POST, OPTIONS",
+        ),
         (Method::GET, "/files/upload", "POST"),
         (Method::POST, "/health", "GET, HEAD"),
         (Method::PUT, "/files/x/info", "GET, HEAD, PATCH"),
