@@ -2,7 +2,7 @@
 //! addresses: a request with `Tus-Resumable` is tus, any other is the draft's.
 
 pub(crate) mod draft;
-pub(crate) mod fields;
+pub mod fields;
 pub(crate) mod tus;
 
 use std::{

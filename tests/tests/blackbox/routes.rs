@@ -75,7 +75,7 @@ const GONE: Statuses = [204, 403, 403, 403, 403, 204, 403, 401, 401];
 const UPLOAD_SEEN: Statuses = [200, 404, 404, 404, 404, 404, 404, 401, 401];
 const UPLOAD_CHANGED: Statuses = [204, 404, 404, 404, 404, 404, 404, 401, 401];
 /// A folder has no addresses to send bytes to.
-const NOT_DIRECT: Statuses = [409, 409, 409, 409, 409, 409, 409, 401, 401];
+const NOT_DIRECT: Statuses = [409, 409, 409, 409, 409, 422, 409, 401, 401];
 const NO_DIRECT: Statuses = [404, 404, 404, 404, 404, 404, 404, 401, 401];
 const ANNOUNCED: Statuses = [204; CALLERS.len()];
 const ANYBODY: Statuses = [200; CALLERS.len()];
