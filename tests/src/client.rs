@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod raw;
+mod resumable;
 mod seeded;
 
 use std::time::Duration;
@@ -19,6 +20,9 @@ pub use self::{
     answers::{expect, header, id, refused},
     bodies::{digest_field, encoded, file_path, part, sample, sha256},
     raw::{Answer, Raw},
+    resumable::{
+        Draft, OFFSET_STREAM, PARTIAL_UPLOAD, TUS, Tus, described, id_in, offset_in, path_of,
+    },
     seeded::Seeded,
 };
 

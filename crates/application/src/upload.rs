@@ -1,6 +1,6 @@
 //! The write protocol: pending row, bytes, one transaction, answer. No crash loses or leaks.
 
-mod outcome;
+pub(crate) mod outcome;
 
 use std::{
     sync::Arc,

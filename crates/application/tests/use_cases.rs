@@ -22,6 +22,8 @@ mod sharing;
 mod support;
 #[path = "use_cases/sweeping.rs"]
 mod sweeping;
+#[path = "use_cases/uploads.rs"]
+mod uploads;
 
 use std::time::Duration;
 

@@ -36,6 +36,7 @@ pub use docs::openapi;
 pub use download::disposition::content_disposition;
 pub use error::{ApiError, Problem};
 pub use origins::Origins;
+pub use resumable::fields as upload_fields;
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
 pub use settings::{Offload, Pages, Settings};

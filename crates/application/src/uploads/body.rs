@@ -104,11 +104,11 @@ impl Receiving {
             let room = cut.map_or(STEP, |room| usize::try_from(room).unwrap_or(usize::MAX));
             let chunk = data.split_to(room.min(data.len()));
             let length = chunk.len() as u64;
+            if let Some(sink) = &mut self.sink {
+                sink.write(chunk.clone()).await?;
+            }
             if let Some(hashes) = &mut self.hashes {
                 hashes.update(&chunk);
-            }
-            if let Some(sink) = &mut self.sink {
-                sink.write(chunk).await?;
             }
             let limit = self.held.app.limits.max_file_size;
             self.progress
@@ -327,7 +327,11 @@ impl Receiving {
             }
             sink.discard(&self.held.app).await;
         }
-        let saved = self.held.unchanged(self.kept.position.next_number);
+        let position = &self.kept.position;
+        let saved = Saved {
+            write_id: position.write_id.clone(),
+            ..self.held.unchanged(position.next_number)
+        };
         self.held.let_go(Some(saved)).await?;
         Ok(self.held.record().progress)
     }

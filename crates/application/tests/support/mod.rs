@@ -36,8 +36,16 @@ impl World {
     }
 
     pub async fn with(permissions: Permissions) -> Self {
+        Self::made_of(permissions, MemoryStore::new()).await
+    }
+
+    /// Over that store.
+    pub async fn over(store: MemoryStore) -> Self {
+        Self::made_of(Permissions::without_backend(), store).await
+    }
+
+    async fn made_of(permissions: Permissions, store: MemoryStore) -> Self {
         let database = Arc::new(MemoryDatabase::new());
-        let store = MemoryStore::new();
         let id = StoreId::random();
         let buckets = BucketRule::Fixed(Bucket::parse(BUCKET).unwrap());
         let record = StoreRecord {

@@ -12,7 +12,9 @@ use cloakroom_application::{
 };
 use cloakroom_domain::{File, FileId, UploadKind, UploadState};
 
-use super::{Context, UPLOAD_LENGTH, UPLOAD_OFFSET, check_type, fields, missing, pour};
+use super::{
+    Context, UPLOAD_LENGTH, UPLOAD_OFFSET, check_type, fields, missing, now, pour, pour_first,
+};
 use crate::{
     conditions::{self, text},
     error::ApiError,
@@ -93,14 +95,13 @@ pub(crate) async fn create(
     let upload = uploads::create(&context.app, context.who, new).await?;
     let append = Append {
         offset: 0,
-        body: admission::content_length(headers),
+        body: admission::body_length(headers),
         length: None,
         is_last: false,
         completion: Completion::ByWord,
         checksum,
     };
-    let appending = uploads::append(&context.app, context.who, &upload.id, append).await?;
-    let appended = pour(appending, payload).await?;
+    let appended = pour_first(context, &upload.id, append, payload).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, context.location(&upload.id)))
         .insert_header((UPLOAD_COMPLETE, INCOMPLETE))
@@ -135,13 +136,9 @@ pub(crate) async fn head(context: &Context<'_>, id: &FileId) -> Result<HttpRespo
 }
 
 fn limits_left(context: &Context<'_>, upload: &UploadStatus) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
     let ends = u64::try_from(upload.expires_at.seconds()).unwrap_or_default();
     let limit = context.app.limits.max_file_size;
-    format!("max-size={limit}, max-age={}", ends.saturating_sub(now))
+    format!("max-size={limit}, max-age={}", ends.saturating_sub(now()))
 }
 
 /// Appends (§4.4).
@@ -157,7 +154,7 @@ pub(crate) async fn patch(
     let is_last = is_complete(headers).ok_or_else(|| missing("Upload-Complete"))?;
     let append = Append {
         offset: offset.ok_or_else(|| missing("Upload-Offset"))?,
-        body: admission::content_length(headers),
+        body: admission::body_length(headers),
         length: stated_length(headers),
         is_last,
         completion: Completion::ByWord,
