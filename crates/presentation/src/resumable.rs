@@ -192,7 +192,7 @@ impl<'a> Context<'a> {
     async fn head(&self, id: &FileId) -> HttpResponse {
         match self.protocol() {
             Protocol::Tus => answered(tus::head(self, id).await, tus::refusal),
-            Protocol::Draft => answered(draft::head(self, id).await, draft::refusal),
+            Protocol::Draft => answered(draft::head(self, id).await, ApiError::error_response),
         }
     }
 
@@ -200,7 +200,7 @@ impl<'a> Context<'a> {
         match self.protocol() {
             Protocol::Tus => answered(tus::patch(self, id, payload).await, tus::refusal),
             Protocol::Draft => {
-                let refusal = |error| draft::refusal_of_append(self, error);
+                let refusal = |error: &ApiError| draft::refusal_of_append(self, error);
                 answered(draft::patch(self, id, payload).await, refusal)
             }
         }
@@ -232,9 +232,9 @@ enum Protocol {
 
 pub(crate) fn answered(
     answer: Result<HttpResponse, ApiError>,
-    refusal: impl FnOnce(ApiError) -> HttpResponse,
+    refusal: impl FnOnce(&ApiError) -> HttpResponse,
 ) -> HttpResponse {
-    answer.unwrap_or_else(refusal)
+    answer.unwrap_or_else(|error| refusal(&error))
 }
 
 /// Refuses a body of another type than the protocol's.

@@ -77,7 +77,6 @@ impl Tus {
     }
 
     /// A creation with these headers and no body.
-    #[must_use]
     pub fn create(&self, headers: &[(&str, &str)]) -> RequestBuilder {
         with(self.0.post("/files"), headers)
     }
@@ -106,7 +105,6 @@ impl Tus {
     }
 
     /// An append.
-    #[must_use]
     pub fn patch(&self, path: &str, offset: u64, body: impl Into<reqwest::Body>) -> RequestBuilder {
         self.0
             .call(Method::PATCH, path)
@@ -148,7 +146,6 @@ impl Tus {
     }
 
     /// A concatenation of these.
-    #[must_use]
     pub fn join(&self, paths: &[&str]) -> RequestBuilder {
         let list = format!("final;{}", paths.join(" "));
         self.create(&[("Upload-Concat", &list)])
@@ -169,7 +166,6 @@ impl Draft {
     }
 
     /// A creation whose body is not all there is.
-    #[must_use]
     pub fn create(&self, body: impl Into<reqwest::Body>) -> RequestBuilder {
         let request = self.0.post("/files").header("Upload-Complete", "?0");
         request.body(body)
@@ -187,7 +183,6 @@ impl Draft {
     }
 
     /// An append; `complete` is the `Upload-Complete`.
-    #[must_use]
     pub fn patch(
         &self,
         path: &str,

@@ -43,21 +43,17 @@ pub(crate) fn limits(app: &App) -> String {
     )
 }
 
-/// A refusal as the draft has it: one for size names the limits.
-pub(crate) fn refusal(error: ApiError) -> HttpResponse {
-    error.error_response()
-}
-
 /// A refusal of bytes (§4.4.2), which says whether the upload itself is complete.
-pub(crate) fn refusal_of_append(context: &Context<'_>, error: ApiError) -> HttpResponse {
-    let error = match error {
+pub(crate) fn refusal_of_append(context: &Context<'_>, error: &ApiError) -> HttpResponse {
+    let mut answer = match error {
         // What tus has a status of its own for is the digest's problem here.
-        ApiError::App(Error::ChunkMismatch) => ApiError::App(Error::DigestMismatch),
-        other => other,
+        ApiError::App(Error::ChunkMismatch) => {
+            ApiError::App(Error::DigestMismatch).error_response()
+        }
+        other => other.error_response(),
     };
-    let mut answer = error.error_response();
     let headers = answer.headers_mut();
-    let complete = match &error {
+    let complete = match error {
         ApiError::App(Error::UploadComplete) => Some(COMPLETE),
         ApiError::App(Error::WrongOffset { .. }) => Some(INCOMPLETE),
         _ => None,
@@ -65,7 +61,7 @@ pub(crate) fn refusal_of_append(context: &Context<'_>, error: ApiError) -> HttpR
     if let Some(complete) = complete {
         headers.insert(UPLOAD_COMPLETE, header::HeaderValue::from_static(complete));
     }
-    if let ApiError::App(Error::TooLarge { .. }) = &error
+    if let ApiError::App(Error::TooLarge { .. }) = error
         && let Ok(limits) = header::HeaderValue::from_str(&limits(&context.app))
     {
         headers.insert(UPLOAD_LIMIT, limits);

@@ -81,14 +81,14 @@ pub(crate) fn announce(app: &App, answer: &mut HttpResponseBuilder) {
 }
 
 /// A refusal as tus has it.
-pub(crate) fn refusal(error: ApiError) -> HttpResponse {
-    match &error {
-        ApiError::App(Error::UploadComplete) => with_status(&error, StatusCode::FORBIDDEN),
+pub(crate) fn refusal(error: &ApiError) -> HttpResponse {
+    match error {
+        ApiError::App(Error::UploadComplete) => with_status(error, StatusCode::FORBIDDEN),
         ApiError::App(Error::InconsistentLength(_)) => {
-            with_status(&error, StatusCode::PAYLOAD_TOO_LARGE)
+            with_status(error, StatusCode::PAYLOAD_TOO_LARGE)
         }
         ApiError::App(Error::ChunkMismatch) => match StatusCode::from_u16(CHECKSUM_MISMATCH) {
-            Ok(status) => with_status(&error, status),
+            Ok(status) => with_status(error, status),
             Err(_) => error.error_response(),
         },
         _ => error.error_response(),

@@ -82,3 +82,39 @@ async fn a_store_frozen_or_restarted_in_the_middle_of_a_patch_loses_no_offset_th
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_a_commit_of_the_last_bytes_is_the_truth_later() {
+    let stand = Stand::behind_a_proxy_to_postgresql(&[]).await;
+    let body = sample(3_000_000, 5);
+    let tus = Tus::new(&stand.user());
+    for while_sending in [false, true] {
+        let path = tus.created(body.len(), &[]).await;
+        tus.patched(&path, 0, &body[..1_000_000]).await;
+        let mut raw = begun(&stand, &path, 1_000_000, 2_000_000).await;
+        if while_sending {
+            raw.send(&body[1_000_000..2_900_000]).await.unwrap();
+            stand.settle().await;
+        }
+        let lost = stand.proxy().swallowed();
+        stand.proxy().swallow_answer_after(b"COMMIT");
+        let from = if while_sending { 2_900_000 } else { 1_000_000 };
+        // It may have been refused by now.
+        let _ = raw.send(&body[from..]).await;
+        let answer = raw.answer(super::PATIENCE).await;
+        stand.proxy().heal();
+        assert!(stand.proxy().swallowed() > lost, "an answer was lost");
+        if let Ok(answer) = answer {
+            let status = answer.status;
+            assert!([204, 423, 503].contains(&status), "{}", answer.text());
+        }
+        let found = offset(&stand, &path).await;
+        assert!((1_000_000..=3_000_000).contains(&found), "{found}");
+        if found < 3_000_000 {
+            complete(&stand, &path, found, &body).await;
+        } else {
+            let found = stand.user().bytes(&path.replace("/uploads", "")).await;
+            assert!(found == body);
+        }
+    }
+}
