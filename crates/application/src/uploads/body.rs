@@ -240,19 +240,19 @@ impl Receiving {
         Ok(())
     }
 
-    fn to_keep(&mut self) -> Saved {
+    fn saved(&mut self) -> Saved {
         let lifetime = self.held.app.limits.upload_expiry;
         self.kept
-            .to_keep(self.progress, self.hashes.as_ref(), lifetime)
+            .saved(self.progress, self.hashes.as_ref(), lifetime)
     }
 
     async fn save(&mut self) -> Result<(), Error> {
         if let Some(position) = self.sink.as_ref().and_then(Sink::position) {
             self.kept.position = position;
         }
-        let saved = self.to_keep();
+        let saved = self.saved();
         self.held.save(saved.clone()).await?;
-        self.kept.is_kept(saved);
+        self.kept.mark_kept(saved);
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Receiving {
                 return Err(error);
             }
         }
-        let saved = self.to_keep();
+        let saved = self.saved();
         self.held.save(saved.clone()).await?;
         self.held.lease.record.hashes = saved.hashes;
         self.held.lease.record.progress = self.progress;
@@ -338,7 +338,7 @@ impl Receiving {
 
     async fn let_go(&mut self, ending: Ending) -> Result<UploadProgress, Error> {
         let closed = self.close(ending).await;
-        let saved = self.to_keep();
+        let saved = self.saved();
         let progress = saved.progress;
         self.held.let_go(Some(saved)).await?;
         closed.map(|()| progress)

@@ -29,7 +29,7 @@ pub(super) enum Taken {
 /// An upload that this request holds, until a newer one takes it.
 pub(super) struct Held {
     pub(super) app: Arc<App>,
-    pub(super) lease: Lease,
+    pub(super) lease: Box<Lease>,
     pub(super) holding: Holding,
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn hold(app: &Arc<App>, id: &FileId) -> Result<Taken, Error> {
                 return Ok(Taken::Held(Held {
                     app: Arc::clone(app),
                     holding: app.turns.hold(&lease),
-                    lease: *lease,
+                    lease,
                 }));
             }
             Asked::Ended(record) => return Ok(Taken::Ended(record)),

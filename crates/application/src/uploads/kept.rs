@@ -80,7 +80,7 @@ impl Kept {
 
     /// What there is to keep, with bytes written up to `progress`. Fresh stretches that do not reach as far as the
     /// pieces that they replace wait.
-    pub(super) fn to_keep(
+    pub(super) fn saved(
         &mut self,
         progress: UploadProgress,
         hashes: Option<&Hashes>,
@@ -110,7 +110,7 @@ impl Kept {
     }
 
     /// What was to be kept is in the rows.
-    pub(super) fn is_kept(&mut self, saved: Saved) {
+    pub(super) fn mark_kept(&mut self, saved: Saved) {
         self.offset = saved.progress.offset();
         self.at = Instant::now();
         self.numbers_end = saved.next_number + NUMBERS_AT_A_TIME;
