@@ -10,6 +10,7 @@ mod connections;
 mod cors;
 mod credentials;
 mod django;
+mod doctor;
 mod downloads;
 mod drop_in;
 mod files;

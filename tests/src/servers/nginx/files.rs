@@ -34,6 +34,19 @@ pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16, plain: u16) 
         make_certificate(&ours);
     }
     fs::write(folder.join("nginx.conf"), main(folder, nginx.silent)).unwrap();
+    for change in &nginx.changes {
+        let path = match change.file {
+            "cloakroom.conf" => folder.join(change.file),
+            other => ours.join(other),
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        let mut file = Deployed {
+            name: change.file,
+            text,
+        };
+        file.change(change.from, &change.to);
+        fs::write(&path, file.text).unwrap();
+    }
 }
 
 /// The file that a distribution has: everything outside of our files.
