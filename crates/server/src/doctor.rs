@@ -4,11 +4,13 @@
 mod bodies;
 mod checks;
 mod cleanup;
+mod creating;
 mod deployment;
 mod exchange;
 mod facts;
 mod finding;
 mod made;
+mod reading;
 mod report;
 
 pub(crate) use self::{

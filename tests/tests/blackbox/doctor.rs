@@ -124,6 +124,7 @@ fn address(tls: bool, port: u16) -> String {
 pub struct Seen {
     pub code: i32,
     pub document: Value,
+    #[expect(dead_code, reason = "shown where a test fails")]
     pub stderr: String,
 }
 

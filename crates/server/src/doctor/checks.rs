@@ -100,7 +100,9 @@ impl Check {
         let facts = &deployment.facts;
         let why = match self.needs {
             Needs::Service if !facts.is_reached() => "the service was not reached",
-            Needs::Token | Needs::File if !facts.is_admitted() => "no token was accepted",
+            Needs::Token | Needs::File if !facts.is_admitted() => {
+                "there is no token that may upload"
+            }
             Needs::File if facts.sample().is_none() => "no file could be stored",
             _ => return None,
         };

@@ -6,17 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bytes::BytesMut;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client, Method, Request, RequestBuilder, Response, Url,
-    header::{HeaderMap, HeaderName, HeaderValue, LOCATION},
+    header::{HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
-use sha2::{Digest, Sha256};
 
 use super::{
     exchange::{Answer, Trouble},
@@ -34,9 +33,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 const WAITS: u32 = 3;
 /// No answer that is kept is longer, in bytes.
-const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// How many bytes of a download are read before a pause, if there is one.
-const BEFORE_A_PAUSE: u64 = 256 * 1024;
+pub(super) const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
 /// RFC 3986 unreserved characters stay.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -95,32 +92,6 @@ impl Deref for Deployment {
     fn deref(&self) -> &Inner {
         &self.0
     }
-}
-
-/// What came of a request that makes something.
-#[derive(Debug)]
-pub(crate) struct Created {
-    pub(crate) answer: Answer,
-    /// The id of what was made; `None` where nothing was, or its address did not come back.
-    pub(crate) id: Option<String>,
-    /// Whether it is an upload of several requests.
-    pub(crate) is_upload: bool,
-}
-
-/// A body that was read and not kept.
-#[derive(Debug)]
-pub(crate) struct Downloaded {
-    /// The answer, its body only where it is no success.
-    pub(crate) answer: Answer,
-    /// In bytes.
-    pub(crate) size: u64,
-    pub(crate) sha256: [u8; 32],
-    /// Until the first byte of the body.
-    pub(crate) first_byte: Duration,
-    /// Until the last.
-    pub(crate) whole: Duration,
-    /// Why it ended before its end.
-    pub(crate) broken: Option<Trouble>,
 }
 
 fn client(id: &str, http: Http) -> reqwest::Result<Client> {
@@ -295,7 +266,8 @@ impl Deployment {
         Ok(answer)
     }
 
-    async fn head(
+    /// The head of an answer, whose body is still to be read.
+    pub(super) async fn head(
         &self,
         client: &Client,
         request: Request,
@@ -314,128 +286,6 @@ impl Deployment {
         };
         Ok((response, answer))
     }
-
-    /// Reads a body and keeps its hash; with a pause once some of it is there, as slow clients read.
-    ///
-    /// # Errors
-    /// There is no answer at all.
-    pub(crate) async fn download(
-        &self,
-        request: RequestBuilder,
-        pause: Duration,
-    ) -> Result<Downloaded, Trouble> {
-        let (client, request) = request.timeout(LONG).build_split();
-        let begun = Instant::now();
-        let (mut response, mut answer) = self.head(&client, request?, Method::GET).await?;
-        let (mut size, mut hash) = (0, Sha256::new());
-        let (mut first_byte, mut broken) = (None, None);
-        let mut pause = Some(pause).filter(|pause| !pause.is_zero());
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) => {
-                    first_byte.get_or_insert_with(|| begun.elapsed());
-                    size += chunk.len() as u64;
-                    hash.update(&chunk);
-                    if !answer.status.is_success() && size <= LARGEST_ANSWER as u64 {
-                        answer.body = [answer.body, chunk].concat().into();
-                    }
-                    if size >= BEFORE_A_PAUSE
-                        && let Some(pause) = pause.take()
-                    {
-                        tokio::time::sleep(pause).await;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    broken = Some(error.into());
-                    break;
-                }
-            }
-        }
-        let whole = begun.elapsed();
-        Ok(Downloaded {
-            answer,
-            size,
-            sha256: hash.finalize().into(),
-            first_byte: first_byte.unwrap_or(whole),
-            whole,
-            broken,
-        })
-    }
-
-    /// Begins a download and leaves once some of it is there.
-    ///
-    /// # Errors
-    /// There is no answer at all.
-    pub(crate) async fn begin_and_leave(&self, request: RequestBuilder) -> Result<(), Trouble> {
-        let mut response = request.timeout(QUICK).send().await?;
-        response.chunk().await?;
-        Ok(())
-    }
-
-    /// Sends a request that makes something. It goes on where nobody waits for it any longer, so that what it made is
-    /// known and can be removed.
-    ///
-    /// # Errors
-    /// As [`Deployment::send`].
-    pub(crate) async fn create(
-        &self,
-        what: [&'static str; 2],
-        request: RequestBuilder,
-        patience: Duration,
-    ) -> Result<Created, Trouble> {
-        let this = self.clone();
-        let making = self.made.making.spawn(async move {
-            let answer = this.send(request, patience).await?;
-            Ok(this.register(what, answer))
-        });
-        making
-            .await
-            .unwrap_or_else(|error| Err(Trouble::Broken(error.to_string())))
-    }
-
-    /// Remembers what an answer says was made.
-    fn register(&self, [in_header, in_body]: [&'static str; 2], answer: Answer) -> Created {
-        let mut created = Created {
-            id: None,
-            is_upload: false,
-            answer,
-        };
-        if !created.answer.status.is_success() {
-            return created;
-        }
-        let body = created.answer.json();
-        let text = |name: &str| Some(body.as_ref()?.get(name)?.as_str()?.to_owned());
-        if let Some(address) = text("public_url") {
-            self.facts.tell(in_body, &address);
-        }
-        let location = created.answer.header(LOCATION.as_str());
-        if let Some(address) = location {
-            self.facts.tell(in_header, address);
-        }
-        let is_upload = location.is_some_and(|address| address.contains("/uploads/"));
-        let id = text("file_id").or_else(|| last_segment(location?));
-        match &id {
-            Some(id) if is_upload => self.made.upload(id.clone()),
-            Some(id) => self.made.file(id.clone()),
-            None => self.made.nameless(),
-        }
-        created.is_upload = is_upload;
-        created.id = id;
-        created
-    }
-}
-
-/// The last segment of an address's path, decoded. Only ids are taken from what the other side tells: the credential
-/// goes nowhere but to the address that it was given for.
-fn last_segment(address: &str) -> Option<String> {
-    let path = address.split(['?', '#']).next()?;
-    let segment = path
-        .rsplit('/')
-        .next()
-        .filter(|segment| !segment.is_empty())?;
-    let id = percent_decode_str(segment).decode_utf8().ok()?;
-    Some(id.into_owned())
 }
 
 /// A request with these headers.
@@ -452,22 +302,4 @@ pub(crate) fn with_headers<'a>(
             _ => request,
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_the_last_segment_of_an_address() {
-        for (address, id) in [
-            ("https://a.example/files/uploads/abc", Some("abc")),
-            ("/files/a%20b%2Fc?x=1#y", Some("a b/c")),
-            ("https://a.example/files/", None),
-            ("", None),
-            ("/files/%FF", None),
-        ] {
-            assert_eq!(last_segment(address).as_deref(), id, "{address}");
-        }
-    }
 }

@@ -112,16 +112,14 @@ impl From<reqwest::Error> for Trouble {
 fn certificate(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // An I/O error passes over the error in it when it is asked for its cause.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(|error| error.get_ref());
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let tls = tls.or_else(|| error.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
             return Some(why.to_string());
         }
-        next = error.source();
+        // An I/O error passes over the error in it when it is asked for its cause.
+        next = match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+            Some(inner) => inner.map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
     }
     None
 }

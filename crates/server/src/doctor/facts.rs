@@ -95,6 +95,11 @@ impl Facts {
         self.admitted.store(true, Ordering::Relaxed);
     }
 
+    /// The token was accepted, and may not upload.
+    pub(crate) fn dismiss(&self) {
+        self.admitted.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_admitted(&self) -> bool {
         self.admitted.load(Ordering::Relaxed)
     }

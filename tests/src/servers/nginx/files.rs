@@ -166,6 +166,8 @@ fn make_certificate(folder: &Path) {
         .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
         .args(["-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        // Strict clients take no authority for a server, and others take it for its own.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args([Path::new("-keyout"), &folder.join("privkey.pem")])
         .args([Path::new("-out"), &folder.join("fullchain.pem")])
         .run();

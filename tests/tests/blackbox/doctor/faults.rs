@@ -101,6 +101,9 @@ async fn methods_that_are_refused_are_named() {
         let lines = format!("limit_except {methods} {{ deny all; }}");
         let seen = with_lines(&lines, check).await;
         seen.assert_fault(check, &format!("let {method} pass"));
+        // What cannot be removed then is named.
+        let left = seen.found("cleanup", "warning");
+        assert_eq!(left.is_empty(), method != "DELETE", "{seen:#?}");
     }
 }
 
@@ -213,4 +216,34 @@ async fn an_offer_of_a_client_that_reaches_the_service_is_named() {
         .look("internal")
         .await
         .assert_only_fault("internal", line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_that_are_not_internal_are_named() {
+    for (from, to) in [
+        ("fs/whole/ {\n    internal;", "fs/whole/ {"),
+        ("fs/range/ {\n    internal;", "fs/range/ {"),
+    ] {
+        let make = Make {
+            settings: &OFFLOAD,
+            ..Make::default()
+        };
+        let place = Place::start(Setup::SqliteFs, make).await;
+        let nginx = place.offloading(Setup::SqliteFs);
+        let _nginx = nginx.changed("offload.conf", from, to).start().await;
+        let seen = place.look("internal").await;
+        seen.assert_only_fault("internal", &format!("_cloakroom/{to} internal;"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_leaves_slow_readers_is_named() {
+    let seen = changed(
+        "cloakroom.conf",
+        "send_timeout 60s;",
+        "send_timeout 1s;",
+        "large,download",
+    )
+    .await;
+    seen.assert_only_fault("download", "send_timeout 60s;");
 }

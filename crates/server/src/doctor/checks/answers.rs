@@ -53,7 +53,7 @@ fn no_replica(what: &str, status: u16) -> Finding {
 /// An answer that the service did not give.
 fn by_the_proxy(what: &str, answer: &Answer) -> Finding {
     let (status, method) = (answer.status.as_u16(), &answer.method);
-    let said = format!("{what}: {status}, not by the service but by what is before it");
+    let said = format!("{what}: the proxy answers {status}");
     match status {
         300..=399 => moved(answer, what),
         401 => Finding::fault(format!("{said}, which wants a password of its own"))

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::doctor::{
     bodies::Content,
-    deployment::{Deployment, Downloaded, Http},
+    deployment::{Deployment, Http},
     finding::Finding,
+    reading::Downloaded,
 };
 
 /// How long the reader does nothing.
@@ -48,7 +49,9 @@ async fn read(
     pause: Duration,
 ) -> Result<Downloaded, Finding> {
     let doing = "a download";
-    let read = deployment.download(deployment.get(url), pause).await;
+    let read = deployment
+        .download(deployment.get(url), content.size(), pause)
+        .await;
     let read = read.map_err(|trouble| silence(doing, &trouble))?;
     if !read.answer.is(200) {
         return Err(unexpected(doing, &read.answer));

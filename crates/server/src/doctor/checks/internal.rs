@@ -6,36 +6,30 @@ use super::{
 };
 use crate::doctor::{deployment::Deployment, finding::Finding};
 
-/// The places of `nginx/offload.conf`.
-const PLACES: [&str; 3] = [
-    "/_cloakroom/fs/whole/",
-    "/_cloakroom/fs/range/",
-    "/_cloakroom/s3/",
+/// The file that marks the folder of the `fs` store, at the places of `nginx/offload.conf`. Every other path there needs
+/// the name of an object, and what leads to S3 needs an address that the service has signed.
+const MARKERS: [&str; 2] = [
+    "/_cloakroom/fs/whole/.cloakroom-store",
+    "/_cloakroom/fs/range/.cloakroom-store",
 ];
+/// How long the id in it is, in bytes.
+const ID: usize = 36;
 
-/// Asks for the places, and offers what only nginx may offer.
+/// Asks for what is nobody's, and offers what only nginx may offer.
 pub(crate) async fn look(deployment: &Deployment, found: &mut Vec<Finding>) -> Ended {
     let Some(sample) = deployment.facts.sample() else {
         return Ok(());
     };
     let before = found.len();
-    let status = async |path: &str| {
+    for path in MARKERS {
         let url = format!("{}{path}", deployment.root);
-        let request = deployment.get(&url);
-        let answer = deployment
-            .ask(request)
-            .await
-            .map_err(|trouble| silence(path, &trouble))?;
-        Ok::<_, Finding>(answer.status.as_u16())
-    };
-    // An application that has the host may answer anything for a path that nobody knows.
-    let elsewhere = status(&format!("/_cloakroom-{}/", deployment.id)).await?;
-    for place in PLACES {
-        let seen = status(place).await?;
-        if seen != 404 && seen != elsewhere {
+        let answer = deployment.ask(deployment.get(&url)).await;
+        let answer = answer.map_err(|trouble| silence(path, &trouble))?;
+        if answer.is(200) && is_id(&answer.body) {
+            let place = path.trim_end_matches(".cloakroom-store");
             found.push(
                 Finding::fault(format!(
-                    "{place} answers {seen} to clients, and must be nothing to them"
+                    "{place} gives stored objects to whoever knows their paths"
                 ))
                 .nginx(format!("location ^~ {place} {{ internal; … }}")),
             );
@@ -63,8 +57,17 @@ pub(crate) async fn look(deployment: &Deployment, found: &mut Vec<Finding>) -> E
     }
     if found.len() == before {
         found.push(Finding::ok(
-            "internal places are 404; a client cannot offer what only nginx may",
+            "internal places are nothing to clients; a client cannot offer what only nginx may",
         ));
     }
     Ok(())
+}
+
+/// An application that has the host may answer anything for a path that nobody knows.
+fn is_id(body: &[u8]) -> bool {
+    let id = body.trim_ascii();
+    id.len() == ID
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
 }

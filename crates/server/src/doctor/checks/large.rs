@@ -14,7 +14,8 @@ use super::{
 };
 use crate::doctor::{
     bodies::{Content, Pace},
-    deployment::{Created, Deployment, Http, LONG},
+    creating::Created,
+    deployment::{Deployment, Http, LONG},
     exchange::Trouble,
     finding::Finding,
 };

@@ -20,6 +20,8 @@ use crate::doctor::{
 
 /// In bytes.
 const SIZE: u64 = 4 * 1024 * 1024;
+/// In bytes; of a shorter body nothing could be said by how much of it arrived.
+const LEAST: u64 = 128 * 1024;
 /// So much is sent by a request that says which method it stands for, in bytes.
 const LAST: u64 = 64 * 1024;
 /// Between two pieces of 64 KiB.
@@ -63,6 +65,11 @@ impl<'a> Upload<'a> {
         http: Http,
     ) -> Result<Self, Finding> {
         let content = Content::new(protocol.seed, deployment.at_most(SIZE));
+        if content.size() < LEAST {
+            return Err(Finding::skipped(
+                "the service takes no file that is long enough to be cut",
+            ));
+        }
         let url = match protocol.is_named_in_headers {
             true => deployment.collection(),
             false => deployment.raw_url("draft.txt"),
@@ -234,7 +241,10 @@ impl<'a> Upload<'a> {
     async fn compare(&self, found: &mut Vec<Finding>) -> Ended {
         let doing = format!("reading what was uploaded by {}", self.protocol.name);
         let get = self.deployment.get(&self.deployment.file_url(&self.id));
-        let read = self.deployment.download(get, Duration::ZERO).await;
+        let read = self
+            .deployment
+            .download(get, self.content.size(), Duration::ZERO)
+            .await;
         let read = read.map_err(|trouble| silence(&doing, &trouble))?;
         if !read.answer.is(200) {
             return Err(unexpected(&doing, &read.answer));

@@ -29,6 +29,7 @@ pub(crate) async fn look(deployment: &Deployment, found: &mut Vec<Finding>) -> E
     let created = created.map_err(|trouble| silence("storing a file", &trouble))?;
     let problem = created.answer.problem().unwrap_or_default();
     if problem.1.contains("account_id") {
+        deployment.facts.dismiss();
         let why = "storing a file: the token belongs to no account";
         return Err(Finding::unknown(why).doctor("--account ID"));
     }
