@@ -30,7 +30,8 @@ pub(crate) struct Downloaded {
 }
 
 impl Deployment {
-    /// Reads a body of at most `largest` bytes and keeps its hash; with a pause once some of it is there, as slow clients read.
+    /// Reads a body of at most `largest` bytes, or 8 MiB, and keeps its hash; with a pause once some of it is there, as
+    /// slow clients read.
     ///
     /// # Errors
     /// There is no answer at all.

@@ -4,13 +4,15 @@ use std::{fs, time::Duration};
 
 use cloakroom_tests::{
     client::expect,
+    hook::HookServer,
     line::Line,
     process::{eventually, temporary_folder},
+    service::Setup,
 };
 use reqwest::StatusCode;
 use rustix::process::Signal;
 
-use super::{PATIENCE, Place, doctor, launch};
+use super::{Make, PATIENCE, Place, doctor, launch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_that_is_interrupted_removes_what_it_made_and_says_that_it_did_not_see_it_all() {
@@ -134,5 +136,48 @@ async fn what_makes_no_sense_is_refused_before_anything_is_asked() {
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(complaint), "{}", ran.stderr);
         assert_eq!(ran.stdout, "", "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_goes_to_no_other_address_than_the_one_that_it_was_given_for() {
+    let place = Place::simple().await;
+    let elsewhere = HookServer::start().await;
+    let host = elsewhere
+        .url()
+        .replace("/attachments/check-permission/", "");
+    let line = format!("gzip off;\ncharset off;\nproxy_redirect ~/files(.*)$ {host}/files$1;\n");
+    let nginx = place.nginx();
+    let nginx = nginx.changed("proxy.conf", "gzip off;\ncharset off;\n", line);
+    let _nginx = nginx.start().await;
+    let seen = place.look("").await;
+    seen.assert_only_fault("addresses", "proxy_redirect off;");
+    let told = &seen.found("addresses", "fault")[0].0;
+    assert!(told.contains(&host), "{seen:#?}");
+    assert_eq!(elsewhere.connections(), 0);
+    place.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_fits_into_a_small_rate_limit_and_says_where_one_is_used_up() {
+    for (limit, code) in [("10/60s", 0), ("3/10m", 2)] {
+        let make = Make {
+            settings: &[
+                ("CLOAKROOM_RATE_LIMIT", "on"),
+                ("CLOAKROOM_RATE_LIMIT_UPLOAD", limit),
+            ],
+            ..Make::default()
+        };
+        let place = Place::start(Setup::SqliteFs, make).await;
+        let _nginx = place.nginx().start().await;
+        let seen = place.look("").await;
+        assert_eq!((seen.code, seen.count("fault")), (code, 0), "{seen:#?}");
+        let unseen = seen.found("large", "could_not_look");
+        assert_eq!(unseen.is_empty(), code == 0, "{seen:#?}");
+        assert!(
+            unseen.iter().all(|(what, _)| what.contains("rate limit")),
+            "{seen:#?}"
+        );
+        place.assert_clean().await;
     }
 }
