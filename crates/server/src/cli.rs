@@ -44,8 +44,8 @@ pub(crate) enum Command {
     ///
     /// Uploads, resumes, downloads and asks as browsers do, and says of everything that is not as it should be why, and
     /// which line of the configuration mends it. Wants a token that may upload, from --token-file or
-    /// CLOAKROOM_DOCTOR_TOKEN. Removes what it made, also after Ctrl-C. Trusts the system's certificates, and those in
-    /// SSL_CERT_FILE. Exit codes: 0 no faults, 1 faults, 2 no faults, but not everything could be looked at.
+    /// CLOAKROOM_DOCTOR_TOKEN. Removes what it made, also after Ctrl-C. Trusts the system's certificates, or those in
+    /// SSL_CERT_FILE instead. Exit codes: 0 no faults, 1 faults, 2 no faults, but not everything could be looked at.
     Doctor(DoctorArgs),
     /// Look at the configuration
     #[command(subcommand)]
