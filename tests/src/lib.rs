@@ -13,6 +13,7 @@ pub mod client;
 pub mod hook;
 pub mod inspect;
 pub mod jwt;
+pub mod line;
 pub mod process;
 pub mod proxy;
 pub mod servers;

@@ -1,6 +1,7 @@
 //! Configuration: read once, at the start. Nothing else reads the environment.
 
 mod aliases;
+pub(crate) mod arguments;
 mod declare;
 #[cfg(test)]
 mod document;

@@ -12,6 +12,7 @@ mod cors;
 mod credentials;
 mod direct;
 mod django;
+mod doctor;
 mod downloads;
 mod draft;
 mod drop_in;

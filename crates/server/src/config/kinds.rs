@@ -295,6 +295,12 @@ pub(crate) const FILE_SIZE: Kind<u64> = Kind::new(
     |text| size(text).filter(|size| (1..=1 << 62).contains(size)),
 );
 
+/// Between nothing that a proxy minds and what nobody wants to send for a look.
+pub(crate) const BODY_SIZE: Kind<u64> =
+    Kind::new("size", "a size from 1MiB to 1GiB, such as 16MiB", |text| {
+        size(text).filter(|size| (MIB..=1024 * MIB).contains(size))
+    });
+
 pub(crate) const UPLOAD_BUFFER: Kind<u32> =
     Kind::new("size", "a size from 24MiB to 3GiB, such as 96MiB", |text| {
         buffer(text, 24 * MIB)

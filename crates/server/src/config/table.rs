@@ -265,6 +265,13 @@ settings! {
             default "24h", example "72h";
     }
 
+    /// A look at the running service from outside.
+    doctor: Doctor, "Doctor" {
+        /// The token that `cloakroom doctor` looks with; `--token-file` comes before it. The service has no use for it.
+        token: Option<Secret> = "CLOAKROOM_DOCTOR_TOKEN", SECRET,
+            unset "`--token-file` is needed", example "the output of `cloakroom token create`";
+    }
+
     /// Bounds.
     limits: Limits, "Limits" {
         /// The largest file.

@@ -34,6 +34,19 @@ pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16, plain: u16) 
         make_certificate(&ours);
     }
     fs::write(folder.join("nginx.conf"), main(folder, nginx.silent)).unwrap();
+    for change in &nginx.changes {
+        let path = match change.file {
+            "cloakroom.conf" => folder.join(change.file),
+            other => ours.join(other),
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        let mut file = Deployed {
+            name: change.file,
+            text,
+        };
+        file.change(change.from, &change.to);
+        fs::write(&path, file.text).unwrap();
+    }
 }
 
 /// The file that a distribution has: everything outside of our files.
@@ -161,6 +174,8 @@ fn make_certificate(folder: &Path) {
         .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
         .args(["-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        // Strict clients take no authority for a server, and others take it for its own.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args([Path::new("-keyout"), &folder.join("privkey.pem")])
         .args([Path::new("-out"), &folder.join("fullchain.pem")])
         .run();
