@@ -4,6 +4,7 @@ mod answers;
 mod bodies;
 mod raw;
 mod repeated;
+mod resumable;
 mod seeded;
 
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub use self::{
     bodies::{digest_field, encoded, file_path, part, sample, sha256},
     raw::{Answer, Raw},
     repeated::Repeated,
+    resumable::{
+        Draft, OFFSET_STREAM, PARTIAL_UPLOAD, TUS, Tus, described, id_in, offset_in, path_of,
+    },
     seeded::Seeded,
 };
 

@@ -11,7 +11,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
 use crate::{process::eventually, service::Service};
 
@@ -168,6 +168,23 @@ pub async fn count(url: &str, sql: &str) -> u64 {
         count.unwrap()
     };
     count.try_into().unwrap()
+}
+
+/// Changes rows behind the service's back.
+///
+/// # Panics
+/// The database is not there or refuses the statement.
+pub async fn run(url: &str, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    if url.starts_with("postgres") {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        connection.execute(sql).await.unwrap();
+        connection.close().await.unwrap();
+    } else {
+        let mut connection = SqliteConnection::connect(url).await.unwrap();
+        connection.execute(sql).await.unwrap();
+        connection.close().await.unwrap();
+    }
 }
 
 /// Every finished object of the service's store.

@@ -15,6 +15,7 @@ pub mod front;
 pub mod hook;
 pub mod inspect;
 pub mod jwt;
+pub mod line;
 pub mod process;
 pub mod proxy;
 pub mod servers;

@@ -267,6 +267,16 @@ impl Service {
         self.process.kill();
     }
 
+    /// Freezes it (SIGSTOP).
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
     /// Tells it to stop (SIGTERM) and waits until it has; panics if it takes longer than 40 s.
     pub async fn terminate(&mut self) -> ExitStatus {
         let patience = PATIENCE + Duration::from_secs(10);

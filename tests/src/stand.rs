@@ -128,7 +128,12 @@ impl Stand {
 
     /// Several services over one database and one store, started at once.
     pub async fn replicas(setup: Setup, count: usize) -> Vec<Self> {
-        let builder = Service::builder().setup(setup).production();
+        Self::replicas_with(setup, count, &[]).await
+    }
+
+    /// Several services over one database and one store, started at once with these settings.
+    pub async fn replicas_with(setup: Setup, count: usize, settings: &[(&str, &str)]) -> Vec<Self> {
+        let builder = with_settings(Service::builder().setup(setup).production(), settings);
         let replicas = builder.start_replicas(count).await;
         let user = replicas[0].create_token("user", &USER).await;
         let stand = |service| Self::of(service, user.clone());

@@ -104,6 +104,11 @@ pub async fn authorize(
     judge(app, who, file, action).await
 }
 
+/// The right to read that a link gives, whoever has it. Only [`crate::links`] asks, about a link that it has judged.
+pub(crate) const fn linked(file: File) -> Authorized<File> {
+    Authorized(file)
+}
+
 /// As [`authorize`], for a file that may be in the trash. Never answered from a cache.
 ///
 /// # Errors

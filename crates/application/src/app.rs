@@ -8,7 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Error, Permissions, Rates, Turns,
+    claims::Claims,
     hot::HotBodies,
+    links::Links,
     ports::{
         Authenticator, Dependency, FileRepository, ObjectStore, RevocationFeed, StoreRegistry,
         TokenRepository, UploadRepository, VersionLedger,
@@ -87,6 +89,10 @@ pub struct App {
     pub permissions: Arc<Permissions>,
     /// Where other replicas hear what was taken back.
     pub revocations: Arc<dyn RevocationFeed>,
+    /// Signed links.
+    pub links: Links,
+    /// What the application has to claim, and what it still refers to.
+    pub claims: Claims,
     /// Work that outlives its request.
     pub background: Background,
     /// Numbers.

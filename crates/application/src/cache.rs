@@ -152,9 +152,13 @@ impl FileRepository for CachedFiles {
         self.inner.trash(id, expected).await
     }
 
-    async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
+    async fn untrash(
+        &self,
+        id: &FileId,
+        claim_within: Option<Duration>,
+    ) -> Result<Option<File>, RepositoryError> {
         let _changing = self.changing(id);
-        self.inner.untrash(id).await
+        self.inner.untrash(id, claim_within).await
     }
 
     async fn purge(

@@ -64,6 +64,8 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// `None` where no hook is configured.
     pub hook: Option<HookExplained>,
+    /// How many links are good now: whoever has one may read the file, whatever the rules say.
+    pub links: u64,
 }
 
 impl Explanation {
@@ -110,7 +112,11 @@ pub async fn explain(
         circuit: state.circuit,
         last: app.permissions.last_asked(&subject, action),
     });
-    Ok(Explanation { steps, hook })
+    let links = match &file {
+        Some(file) if file.deleted_at.is_none() => app.links.good_of(&file.id).await?,
+        _ => 0,
+    };
+    Ok(Explanation { steps, hook, links })
 }
 
 const fn step(rule: Rule, says: Says, why: &'static str) -> Step {

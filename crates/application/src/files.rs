@@ -166,7 +166,11 @@ pub async fn restore(app: &App, file: Authorized<File>) -> Result<File, Error> {
     if file.deleted_at.is_none() {
         return Ok(file.into_inner());
     }
-    match app.files.untrash(&file.id).await? {
+    match app
+        .files
+        .untrash(&file.id, app.claims.within(&file.owner))
+        .await?
+    {
         Some(file) => Ok(file),
         None => app.files.find_fresh(&file.id).await?.ok_or(Error::NotFound),
     }

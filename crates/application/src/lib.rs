@@ -5,6 +5,7 @@ mod app;
 pub mod authenticators;
 pub mod cache;
 mod checked;
+mod claims;
 mod download;
 mod error;
 mod explain;
@@ -14,9 +15,11 @@ mod hashes;
 mod health;
 pub mod hot;
 mod import;
+mod links;
 mod permissions;
 pub mod ports;
 pub mod rates;
+mod reconcile;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -27,6 +30,7 @@ mod versions;
 
 pub use access::{Authorized, Caller, authorize, authorize_any_state, identify};
 pub use app::{App, Background, Limits, Stores};
+pub use claims::{Claims, claim, is_application};
 pub use download::{Delivery, Selected, current, hand_over, open, select};
 pub use error::{Error, StoreOperation};
 pub use explain::{Explanation, HookExplained, Rule, Says, Step, explain};
@@ -36,10 +40,15 @@ pub use files::{
 pub use fsck::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
 pub use health::{Health, health};
 pub use import::{ImportEvent, ImportSummary, ImportTarget, NotTaken, import};
+pub use links::{
+    LinkKey, LinkPage, LinkRequest, Links, NewlyMade, Opened, Pass, ShortKey, list_links,
+    make_link, open_link, revoke_link,
+};
 pub use permissions::{
     Circuit, LastAsked, PermissionOptions, Permissions, Said, may_revoke, revoke,
 };
 pub use rates::{Attempt, Rates, Recognised, recognise};
+pub use reconcile::{Leftovers, RECONCILE_PAGE, ReconcileStep, Reconciled, reconcile};
 pub use sweep::{SweepReport, sweep};
 pub use turns::{Holding, Turns};
 pub use upload::{Destination, Idempotency, NewUpload, Started, Upload, begin};

@@ -23,6 +23,7 @@ use self::{
 use crate::{
     App, Caller, Error,
     authenticators::ISSUED_PREFIX,
+    claims::is_application,
     ports::{Credential, PermissionBackend, Revocation, Ruling},
 };
 
@@ -248,9 +249,5 @@ pub async fn revoke(app: &App, who: &Caller, revocation: &Revocation) -> Result<
 /// # Errors
 /// [`Error::Unauthenticated`], [`Error::KindForbidden`].
 pub const fn may_revoke(who: &Caller) -> Result<(), Error> {
-    match who.principal.kind {
-        PrincipalKind::Service | PrincipalKind::Admin => Ok(()),
-        PrincipalKind::Anonymous => Err(Error::Unauthenticated),
-        _ => Err(Error::KindForbidden),
-    }
+    is_application(who)
 }

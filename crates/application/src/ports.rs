@@ -2,12 +2,14 @@
 //!
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
+mod claims;
 mod credentials;
 mod dependency;
 mod files;
 mod import;
 mod ledger;
 mod limits;
+mod links;
 mod objects;
 mod permissions;
 mod registry;
@@ -15,6 +17,10 @@ mod resumable;
 mod tokens;
 mod uploads;
 
+pub use claims::{
+    ClaimRepository, Found, MAX_NAMED, MAX_RUNS, Named, NewRun, RUN_LIFETIME, ReconcileRepository,
+    Run,
+};
 pub use credentials::{Authenticator, Credential, CredentialError, Presented};
 pub use dependency::Dependency;
 pub use files::{
@@ -27,6 +33,9 @@ pub use ledger::{
     VersionLedger,
 };
 pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, RateVerdict};
+pub use links::{
+    LINK_GRACE, LinkMark, LinkRepository, LinkState, MAX_LINKS, NewLink, SecretRepository,
+};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     Presign, PresignedUrl, SignedRequest, StoreError, WriteHints,

@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     App, Caller, Error, identify,
-    ports::{Credential, RateClass, RateKey, RateLimiter, RateVerdict},
+    ports::{Credential, Presented, RateClass, RateKey, RateLimiter, RateVerdict},
 };
 
 /// So many credentials are known to have been good, each for so long.
@@ -72,6 +72,10 @@ impl Known {
             Credential::Malformed => return None,
         };
         Some(self.hasher.hash_one((kind, secret.reveal())))
+    }
+
+    fn hash_of_link(&self, link: &Presented) -> u64 {
+        self.hasher.hash_one((6, link.reveal()))
     }
 
     fn hash_of_all(&self, credentials: &[Credential]) -> u64 {
@@ -183,11 +187,38 @@ impl Attempt {
     }
 }
 
-async fn counted(rates: &Rates, from: RateKey) -> Error {
+/// What a refused credential is answered with: it is counted, and may be one too many.
+pub(crate) async fn counted(rates: &Rates, from: RateKey) -> Error {
     match rates.take(RateClass::AuthFailure, from).await {
         Err(refused) => refused,
         Ok(_) => Error::Unauthenticated,
     }
+}
+
+/// Judges a link as [`recognise`] does any other credential: while too many from that address were refused, only one
+/// that was accepted a while ago is looked at.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] if `judging` finds nothing, [`Error::RateLimited`].
+pub(crate) async fn guarded<T>(
+    app: &App,
+    link: &Presented,
+    from: RateKey,
+    judging: impl Future<Output = Result<Option<T>, Error>>,
+) -> Result<T, Error> {
+    let known = &app.rates.known;
+    let hash = known.hash_of_link(link);
+    let was_good = known.hashes.get(&hash).is_some();
+    if !was_good {
+        app.rates.check(RateClass::AuthFailure, from)?;
+    }
+    let Some(found) = judging.await? else {
+        return Err(counted(&app.rates, from).await);
+    };
+    if !was_good {
+        known.hashes.insert(hash, ());
+    }
+    Ok(found)
 }
 
 /// As [`identify`], with refusals counted by the address that they came from. While it has used up its limit, no

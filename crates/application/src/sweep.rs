@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use cloakroom_domain::{ObjectKey, VersionId};
 
 use crate::{
-    App, Error,
-    ports::{Doomed, RepositoryError, StoreError},
+    App, Error, claims,
+    ports::{Doomed, StoreError},
 };
 
 const BATCH: u32 = 500;
 /// Each of these may have thousands of parts and pieces, which go with it.
 const UPLOADS: u32 = 20;
+
+/// Rows without anything behind them go so many at a time, and so many times in a sweep.
+const MANY_ROWS: u32 = 5_000;
+const MANY_ROWS_AT_MOST: usize = 100;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct SweepReport {
     pub removed: u64,
     /// Bodies that their store would not remove now.
     pub postponed: u64,
+    /// Files that went to the trash because nobody claimed them.
+    pub unclaimed: u64,
 }
 
 /// One round: gives up stale uploads, removes what is due, forgets old idempotency keys and what became of uploads.
@@ -59,16 +65,29 @@ pub async fn sweep(app: &App) -> Result<SweepReport, Error> {
             break;
         }
     }
-    until_few(BATCH, || app.ledger.expire_keys(BATCH)).await?;
     report.uploads_forgotten =
         until_few(BATCH, || app.uploads.forget(limits.upload_expiry, BATCH)).await?;
+    report.unclaimed = sweep_rows(app).await?;
     Ok(report)
 }
 
+/// What has no bytes, or leaves them where they are. Answers how many files nobody claimed.
+async fn sweep_rows(app: &App) -> Result<u64, Error> {
+    until_few(BATCH, || app.ledger.expire_keys(BATCH)).await?;
+    let unclaimed = until_few(BATCH, || claims::expire(app, BATCH)).await?;
+    until_few(BATCH, || app.links.forget(BATCH)).await?;
+    for _ in 0..MANY_ROWS_AT_MOST {
+        if app.claims.runs.forget(MANY_ROWS).await? == 0 {
+            break;
+        }
+    }
+    Ok(unclaimed)
+}
+
 /// Repeats a step that takes a batch at a time until one is not full, and says how many there were.
-async fn until_few<F>(batch: u32, mut step: impl FnMut() -> F) -> Result<u64, RepositoryError>
+async fn until_few<F, E>(batch: u32, mut step: impl FnMut() -> F) -> Result<u64, E>
 where
-    F: Future<Output = Result<u64, RepositoryError>>,
+    F: Future<Output = Result<u64, E>>,
 {
     let mut all = 0;
     loop {

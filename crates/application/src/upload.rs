@@ -1,6 +1,6 @@
 //! The write protocol: pending row, bytes, one transaction, answer. No crash loses or leaks.
 
-mod outcome;
+pub(crate) mod outcome;
 
 use std::{
     sync::Arc,
@@ -111,7 +111,7 @@ pub async fn begin(app: &Arc<App>, who: &Principal, new: NewUpload) -> Result<St
     if new.size.is_some_and(|size| size > limit) {
         return Err(Error::TooLarge { limit });
     }
-    let (file, account, target, name) = settle(who, new.destination, new.name)?;
+    let (file, account, target, name) = settle(app, who, new.destination, new.name)?;
     let claim = new.idempotency.map(|idempotency| IdempotencyClaim {
         principal: caller_key(who),
         key: idempotency.key,
@@ -299,6 +299,7 @@ impl Drop for Upload {
 type Settled = (FileId, AccountId, CommitTarget, FileName);
 
 fn settle(
+    app: &App,
     who: &Principal,
     destination: Destination,
     name: Option<FileName>,
@@ -315,6 +316,7 @@ fn settle(
             let name = name.unwrap_or_else(|| FileName::clean(""));
             let owner = who.owner_in(account.clone());
             let target = CommitTarget::NewFile {
+                claim_within: app.claims.within(&owner),
                 owner,
                 name: name.clone(),
                 visibility,

@@ -156,7 +156,7 @@ pub async fn status(
 ) -> Result<UploadStatus, Error> {
     let record = find_own(app, who, id).await?;
     if !record.state.is_live() || record.kind == UploadKind::Direct {
-        return settled(record);
+        return settled(app, record).await;
     }
     let left_over = record.progress.is_whole() && completion == Completion::ByLength;
     if !record.is_held && !left_over && record.state == UploadState::Open {
@@ -167,25 +167,34 @@ pub async fn status(
     }
     let held = match hold::hold(app, id).await? {
         hold::Taken::Held(held) => held,
-        hold::Taken::Ended(record) => return settled(*record),
+        hold::Taken::Ended(record) => return settled(app, *record).await,
     };
     let whole = held.record().progress.is_whole();
     if whole
         && (completion == Completion::ByLength || held.record().state == UploadState::Completing)
     {
         finish::finish_soon(held).await?;
-        return settled(find_own(app, who, id).await?);
+        return settled(app, find_own(app, who, id).await?).await;
     }
     let record = held.record().clone();
     held.let_go(None).await?;
-    settled(record)
+    settled(app, record).await
 }
 
-fn settled(record: UploadRecord) -> Result<UploadStatus, Error> {
-    if record.state.is_gone() {
+async fn settled(app: &App, record: UploadRecord) -> Result<UploadStatus, Error> {
+    if is_gone(app, &record).await? {
         return Err(Error::UploadGone);
     }
     Ok(record.into())
+}
+
+/// Whether there was such an upload and is not any more; that of a file that was deleted is gone with it.
+async fn is_gone(app: &App, record: &UploadRecord) -> Result<bool, Error> {
+    if record.state != UploadState::Finished || record.kind == UploadKind::Partial {
+        return Ok(record.state.is_gone());
+    }
+    let file = app.files.find_fresh(&record.id).await?;
+    Ok(file.is_none_or(|file| file.deleted_at.is_some()))
 }
 
 /// Gives the caller's upload up and removes its bytes. The file that a finished upload became goes to the trash,
@@ -205,7 +214,7 @@ pub async fn terminate(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(
 }
 
 async fn give_up_ended(app: &App, record: UploadRecord) -> Result<(), Error> {
-    if record.state.is_gone() {
+    if is_gone(app, &record).await? {
         return Err(Error::UploadGone);
     }
     if record.kind == UploadKind::Partial {

@@ -17,9 +17,13 @@ mod permissions;
 mod rates;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
+#[path = "use_cases/sharing.rs"]
+mod sharing;
 mod support;
 #[path = "use_cases/sweeping.rs"]
 mod sweeping;
+#[path = "use_cases/uploads.rs"]
+mod uploads;
 
 use std::time::Duration;
 

@@ -147,6 +147,8 @@ pub struct File {
     pub current: Version,
     /// When that version became the current one.
     pub current_since: Timestamp,
+    /// When it goes to the trash unless the application claims it. `None`: it is claimed, or need not be.
+    pub claim_by: Option<Timestamp>,
 }
 
 impl File {

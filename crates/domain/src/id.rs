@@ -132,6 +132,12 @@ macro_rules! uuid_id {
                 Uuid::try_parse(text).map(Self).map_err(|_| InvalidId::NotUuid)
             }
 
+            /// The identifier that this UUID is.
+            #[must_use]
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
             /// The UUID itself.
             #[must_use]
             pub const fn uuid(self) -> Uuid {
@@ -158,6 +164,14 @@ uuid_id!(
 uuid_id!(
     /// A service token's public handle, for listing and revoking it.
     TokenId
+);
+uuid_id!(
+    /// A signed link's public handle, for listing and revoking it. It opens nothing without its signature.
+    LinkId
+);
+uuid_id!(
+    /// A run in which an application tells which files it still refers to.
+    ReconcileId
 );
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod blob;
 mod digest;
 mod file;
 mod id;
+mod link;
 mod media;
 mod name;
 mod principal;
@@ -15,7 +16,10 @@ mod validator;
 pub use blob::{Bucket, BucketRule, InvalidKey, Location, ObjectKey};
 pub use digest::Sha256Digest;
 pub use file::{File, Metadata, MetadataError, Version, Visibility};
-pub use id::{AccountId, FileId, InvalidId, StoreId, TokenId, UserId, VersionId};
+pub use id::{
+    AccountId, FileId, InvalidId, LinkId, ReconcileId, StoreId, TokenId, UserId, VersionId,
+};
+pub use link::{Disposition, Link, LinkUses, MAX_LINK_USES};
 pub use media::{ContentType, SNIFF_LEN};
 pub use name::{FileName, MAX_NAME_BYTES};
 pub use principal::{Action, Owner, Principal, PrincipalKind, TokenHash};

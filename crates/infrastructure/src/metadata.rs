@@ -11,11 +11,13 @@ mod error;
 mod files;
 mod import;
 mod ledger;
+mod links;
 mod list;
 #[cfg(test)]
 mod plans;
 mod pneumatic;
 mod pool;
+mod reconcile;
 mod registry;
 mod revocations;
 mod rows;
@@ -23,6 +25,7 @@ mod schema;
 mod session;
 mod sql;
 mod tokens;
+mod unclaimed;
 mod uploads;
 
 use std::{

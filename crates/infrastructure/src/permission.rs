@@ -61,6 +61,7 @@ impl HttpPermissions {
     pub fn new(settings: PermissionSettings) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
+            .http1_only()
             .no_proxy()
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))

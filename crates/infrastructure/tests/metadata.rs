@@ -25,9 +25,11 @@ mod uploading;
 /// The contract on SQLite.
 mod sqlite {
     cloakroom_application::metadata_contract!(super::support::sqlite);
+    cloakroom_application::sharing_contract!(super::support::sqlite);
 }
 
 /// The contract on PostgreSQL.
 mod postgres {
     cloakroom_application::metadata_contract!(super::support::postgres);
+    cloakroom_application::sharing_contract!(super::support::postgres);
 }

@@ -64,6 +64,8 @@ pub(crate) struct ExplainBody {
     /// In the order in which they are asked, up to the one that decides.
     rules: Vec<RuleBody>,
     hook: HookBody,
+    /// How many signed links to the file are good now: whoever has one may read it, whatever the rules say.
+    links: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -218,6 +220,7 @@ fn body(about: &Principal, file: &FileId, action: Action, explanation: Explanati
             user_id: about.user.as_ref().map(|id| Id::of(id.as_str())),
         },
         decision: says(explanation.decision()),
+        links: explanation.links,
         rules: rules.collect(),
         hook: explanation
             .hook

@@ -20,7 +20,6 @@ use cloakroom_application::{
     App, Attempt, Error,
     ports::{Credential, Presented, RateKey},
 };
-use cloakroom_domain::PrincipalKind;
 use percent_encoding::percent_decode;
 
 use crate::{Settings, client, error::ApiError};
@@ -32,9 +31,9 @@ const MAX_OF_A_NAME: usize = 2;
 const GUEST: HeaderName = HeaderName::from_static("x-guest-authorization");
 const PUBLIC: HeaderName = HeaderName::from_static("x-public-authorization");
 
-/// The kind of the recognised caller, kept with the request for its line in the log.
+/// The kind of the recognised caller, or `link`, kept with the request for its line in the log.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RecognisedAs(pub(crate) PrincipalKind);
+pub(crate) struct RecognisedAs(pub(crate) &'static str);
 
 /// The caller of a request. Extracting it fails with 401 for a refused explicit credential, with 429 where too many
 /// were refused before, and with 403 for a change that a page of a foreign origin asks for with a caller's cookie.
@@ -66,9 +65,7 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let settings = request
-                .app_data::<web::Data<Settings>>()
-                .ok_or_else(|| Error::Internal("no settings".into()))?;
+            let settings = settings(&request)?;
             let (method, headers) = (request.method(), request.headers());
             let (caller, attempt) = recognise(
                 app(&request)?,
@@ -79,7 +76,7 @@ impl FromRequest for Caller {
             )
             .await?;
             let mut extensions = request.extensions_mut();
-            extensions.insert(RecognisedAs(caller.kind));
+            extensions.insert(RecognisedAs(caller.kind.as_str()));
             if let Some(attempt) = attempt {
                 extensions.insert(attempt);
             }
@@ -96,6 +93,23 @@ pub(crate) fn app(request: &HttpRequest) -> Result<&web::Data<App>, Error> {
         .ok_or_else(|| Error::Internal("no application".into()))
 }
 
+fn settings(request: &HttpRequest) -> Result<&web::Data<Settings>, Error> {
+    request
+        .app_data()
+        .ok_or_else(|| Error::Internal("no settings".into()))
+}
+
+/// As whom limits count a request without a principal.
+pub(crate) fn counted_by_address(request: &HttpRequest) -> Result<RateKey, Error> {
+    let (headers, peer) = (request.headers(), request.peer_addr());
+    Ok(address_key(settings(request)?, headers, peer))
+}
+
+fn address_key(settings: &Settings, headers: &HeaderMap, peer: Option<SocketAddr>) -> RateKey {
+    let address = client::address(peer, headers, &settings.trusted_proxies);
+    RateKey::of_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
 /// Finds the caller behind a head, and what a 401 would have to go through. Nothing of a body is read before.
 pub(crate) async fn recognise(
     app: &App,
@@ -104,8 +118,7 @@ pub(crate) async fn recognise(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<(Caller, Option<Attempt>), ApiError> {
-    let address = client::address(peer, headers, &settings.trusted_proxies);
-    let address = RateKey::of_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let address = address_key(settings, headers, peer);
     let found = cloakroom_application::recognise(app, credentials(headers), address).await?;
     let caller = found.caller;
     let by_cookie = caller

@@ -130,7 +130,7 @@ pub(crate) async fn complete(
 ) -> Result<HttpResponse, ApiError> {
     let app = app.into_inner();
     uploads::direct_status(&app, &who, &id).await?;
-    let request: CompleteRequest = json::read_up_to(payload, MAX_PARTS_BYTES).await?;
+    let request: CompleteRequest = json::read_up_to(MAX_PARTS_BYTES, payload).await?;
     let sent: Vec<SentPart> = request
         .parts
         .into_iter()

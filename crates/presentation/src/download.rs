@@ -17,25 +17,21 @@ use actix_web::{
 };
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Delivery, Selected, authorize, current, hand_over, open,
+    App, Delivery, Pass, Selected, authorize, current, hand_over, open,
     ports::{ByteStream, Payload, StoreError},
     select,
 };
-use cloakroom_domain::{Action, ByteRange, RangeOutcome, Verdict, Visibility};
+use cloakroom_domain::{Action, ByteRange, Disposition, RangeOutcome, Verdict, Visibility};
 use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
 
-use self::{
-    disposition::{Disposition, content_disposition},
-    offload::Offer,
-    parts::Parts,
-};
+use self::{disposition::content_disposition, offload::Offer, parts::Parts};
 use crate::{
     Settings,
     conditions::{self, preconditions},
     dates,
     error::ApiError,
-    metered::Downloader,
+    linked::Reader,
     params,
 };
 
@@ -50,9 +46,42 @@ pub(crate) struct DownloadQuery {
     disposition: Option<String>,
 }
 
+/// How a body goes out: as its reader wants it, or as the link says that it came by.
+struct Terms {
+    disposition: Disposition,
+    /// What a use of the link goes through.
+    pass: Option<Pass>,
+}
+
+impl Terms {
+    fn of_caller(query: &DownloadQuery) -> Self {
+        let disposition = query.disposition.as_deref().and_then(Disposition::parse);
+        Self {
+            disposition: disposition.unwrap_or(Disposition::Attachment),
+            pass: None,
+        }
+    }
+
+    const fn of_link(disposition: Disposition, pass: Pass) -> Self {
+        Self {
+            disposition,
+            pass: Some(pass),
+        }
+    }
+
+    /// Counts a use of the link, if there is one, for a body that is there to be sent.
+    async fn count(&self, app: &App, begins_at: u64) -> Result<(), ApiError> {
+        match &self.pass {
+            Some(pass) if begins_at == 0 => Ok(pass.count_use(app).await?),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Downloads a file's current version, whole or by ranges.
 #[utoipa::path(method(get, head), path = "/{file_id}", tag = "files",
     params(("file_id" = String, Path), ("disposition" = Option<String>, Query, description = "`inline` to show types that are safe to show"),
+        ("link" = Option<String>, Query, description = "A signed link; then no other credential counts"),
         ("Range" = Option<String>, Header), ("If-Range" = Option<String>, Header),
         ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header),
         ("If-Modified-Since" = Option<String>, Header), ("If-Unmodified-Since" = Option<String>, Header)),
@@ -64,41 +93,65 @@ pub(crate) struct DownloadQuery {
 pub(crate) async fn download(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Downloader,
-    id: params::FileIdPath,
+    who: Reader,
+    id: Result<params::FileIdPath, ApiError>,
     query: web::Query<DownloadQuery>,
     http: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let file = authorize(&app, &who, &id, Action::Read).await?;
-    respond(&app, &settings, &http, &query, current(file)).await
+    let (file, terms) = match who {
+        Reader::Caller(who) => {
+            let file = authorize(&app, &who, &*id?, Action::Read).await?;
+            (file, Terms::of_caller(&query))
+        }
+        Reader::Link(link) => {
+            let opened = link
+                .open(&app, id.as_deref(), Ok::<_, ApiError>(None))
+                .await?;
+            (opened.file, Terms::of_link(opened.disposition, opened.pass))
+        }
+    };
+    respond(&app, &settings, &http, &terms, current(file)).await
 }
 
 /// Downloads one version of a file.
 #[utoipa::path(method(get, head), path = "/{file_id}/versions/{version}", tag = "versions",
     params(("file_id" = String, Path), ("version" = u64, Path), ("disposition" = Option<String>, Query),
-        ("Range" = Option<String>, Header)),
+        ("link" = Option<String>, Query, description = "A signed link to this version"), ("Range" = Option<String>, Header)),
     responses((status = 200, description = "The bytes", content_type = "application/octet-stream"),
         (status = 206, description = "The ranges"), (status = 304, description = "Not modified"),
         (status = "4XX", description = "Refused", body = crate::error::Problem)))]
 pub(crate) async fn download_version(
     app: web::Data<App>,
     settings: web::Data<Settings>,
-    who: Downloader,
-    id: params::FileIdPath,
-    version: params::VersionPath,
+    who: Reader,
+    id: Result<params::FileIdPath, ApiError>,
+    version: Result<params::VersionPath, ApiError>,
     query: web::Query<DownloadQuery>,
     http: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let file = authorize(&app, &who, &id, Action::Read).await?;
-    let selected = select(&app, file, version.0).await?;
-    respond(&app, &settings, &http, &query, selected).await
+    let version = version.map(|version| version.0);
+    let (file, number, terms) = match who {
+        Reader::Caller(who) => {
+            let (id, number) = (id?, version?);
+            let file = authorize(&app, &who, &id, Action::Read).await?;
+            (file, number, Terms::of_caller(&query))
+        }
+        Reader::Link(link) => {
+            let number = version.as_ref().map(|number| Some(*number));
+            let opened = link.open(&app, id.as_deref(), number).await?;
+            let terms = Terms::of_link(opened.disposition, opened.pass);
+            (opened.file, version?, terms)
+        }
+    };
+    let selected = select(&app, file, number).await?;
+    respond(&app, &settings, &http, &terms, selected).await
 }
 
 async fn respond(
     app: &web::Data<App>,
     settings: &Settings,
     http: &HttpRequest,
-    query: &DownloadQuery,
+    terms: &Terms,
     selected: Selected,
 ) -> Result<HttpResponse, ApiError> {
     let conditions = preconditions(http.headers());
@@ -106,7 +159,7 @@ async fn respond(
         Verdict::Failed => return Err(cloakroom_application::Error::PreconditionFailed.into()),
         Verdict::NotModified => {
             let mut answer = HttpResponse::build(StatusCode::NOT_MODIFIED);
-            validators(&mut answer, &selected, settings);
+            validators(&mut answer, &selected, settings, terms);
             return Ok(answer.finish());
         }
         Verdict::Proceed => {}
@@ -119,24 +172,24 @@ async fn respond(
         RangeOutcome::Unsatisfiable => Err(ApiError::Unsatisfiable(size)),
         RangeOutcome::Whole => {
             let mut answer = HttpResponse::build(StatusCode::OK);
-            describe(&mut answer, &selected, settings, query);
+            describe(&mut answer, &selected, settings, terms);
             if http.method() == Method::HEAD {
                 let nothing = stream::empty::<Result<Bytes, StoreError>>();
                 return Ok(answer.body(SizedStream::new(size, nothing)));
             }
             let offer = Offer::of(settings, http, selected.validators(), None)?;
-            deliver(app, answer, &selected, None, offer).await
+            deliver(app, answer, &selected, None, offer, terms).await
         }
         RangeOutcome::Parts(ranges) => {
             let mut answer = HttpResponse::build(StatusCode::PARTIAL_CONTENT);
-            describe(&mut answer, &selected, settings, query);
+            describe(&mut answer, &selected, settings, terms);
             let [range] = ranges[..] else {
-                return several(app, answer, selected, &ranges).await;
+                return several(app, answer, selected, &ranges, terms).await;
             };
             let stretch = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             answer.insert_header((header::CONTENT_RANGE, stretch));
             let offer = Offer::of(settings, http, selected.validators(), Some(range))?;
-            deliver(app, answer, &selected, Some(range), offer).await
+            deliver(app, answer, &selected, Some(range), offer, terms).await
         }
     }
 }
@@ -148,13 +201,20 @@ async fn deliver(
     selected: &Selected,
     range: Option<ByteRange>,
     offer: Option<Offer>,
+    terms: &Terms,
 ) -> Result<HttpResponse, ApiError> {
+    let begins_at = range.map_or(0, |range| range.start);
     let length = range.map_or(selected.version().size, |range| range.len());
     let Some(offer) = offer else {
         let payload = open(app, selected, range).await?;
+        terms.count(app, begins_at).await?;
         return Ok(send(answer, payload, length));
     };
-    Ok(match hand_over(app, selected, range).await? {
+    let delivery = hand_over(app, selected, range).await?;
+    terms.count(app, begins_at).await?;
+    let receipt = terms.pass.as_ref().and_then(|pass| pass.receipt(app));
+    let offer = offer.with_receipt(receipt.filter(|_| begins_at == 0));
+    Ok(match delivery {
         Delivery::Bytes(payload) => send(answer, payload, length),
         Delivery::File(path) => offer.file(answer, &path, range),
         Delivery::Address(url) => offer.address(answer, &url, range),
@@ -166,6 +226,7 @@ async fn several(
     mut answer: HttpResponseBuilder,
     selected: Selected,
     ranges: &[ByteRange],
+    terms: &Terms,
 ) -> Result<HttpResponse, ApiError> {
     let size = selected.version().size;
     let [first, ..] = ranges else {
@@ -173,6 +234,8 @@ async fn several(
     };
     // What cannot be read at all is told by a status.
     let opened = open(app, &selected, Some(*first)).await?;
+    let least = ranges.iter().map(|range| range.start).min();
+    terms.count(app, least.unwrap_or_default()).await?;
     let parts = Parts::new(ranges, size, selected.version().content_type.served());
     answer.insert_header((header::CONTENT_TYPE, parts.content_type()));
     let length = parts.len();
@@ -206,10 +269,16 @@ fn into_stream(payload: Payload) -> ByteStream {
 }
 
 /// What a 304 has, too (RFC 9110 §15.4.5).
-fn validators(answer: &mut HttpResponseBuilder, selected: &Selected, settings: &Settings) {
+fn validators(
+    answer: &mut HttpResponseBuilder,
+    selected: &Selected,
+    settings: &Settings,
+    terms: &Terms,
+) {
     let validators = selected.validators();
     let cache = match selected.file().visibility {
-        Visibility::Public => settings.public_cache.as_str(),
+        // What came by a link is not for others, nor for longer than the link is good.
+        Visibility::Public if terms.pass.is_none() => settings.public_cache.as_str(),
         _ => "private, no-cache",
     };
     answer
@@ -231,11 +300,11 @@ fn describe(
     answer: &mut HttpResponseBuilder,
     selected: &Selected,
     settings: &Settings,
-    query: &DownloadQuery,
+    terms: &Terms,
 ) {
-    validators(answer, selected, settings);
+    validators(answer, selected, settings, terms);
     let version = selected.version();
-    let wants_inline = query.disposition.as_deref() == Some("inline");
+    let wants_inline = terms.disposition == Disposition::Inline;
     let disposition = if wants_inline && version.content_type.is_inline_safe() {
         Disposition::Inline
     } else {

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     connection::Refusal,
     metered::{seconds, tell},
-    resumable::UPLOAD_OFFSET,
+    resumable::{UPLOAD_OFFSET, draft::UPLOAD_LIMIT},
 };
 
 /// An error on its way to a client.
@@ -276,6 +276,10 @@ impl ApiError {
             }
             Self::OtherTus => {
                 response.insert_header(("Tus-Version", "1.0.0"));
+            }
+            // draft-ietf-httpbis-resumable-upload-11 §4.1.4: a refusal for size names the limit.
+            Self::App(Error::TooLarge { limit }) => {
+                response.insert_header((UPLOAD_LIMIT, format!("max-size={limit}")));
             }
             _ => {}
         }

@@ -33,7 +33,7 @@ use crate::{
     connection::{Connection, Hand},
     cors,
     error::ApiError,
-    metered, navigation, resumable,
+    linked, metered, navigation, resumable,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -121,6 +121,7 @@ pub(crate) async fn front(
         answer = answer.into_response(redirect);
     }
     let asked = answer.request().clone();
+    linked::keep_to_itself(asked.uri(), answer.headers_mut());
     decorate(answer.headers_mut(), &settings, asked.headers(), id);
     if let Some(verdict) = asked.extensions().get() {
         metered::tell_unless_told(verdict, answer.headers_mut());
@@ -232,7 +233,7 @@ impl Line {
         let recognised = request
             .extensions()
             .get::<RecognisedAs>()
-            .map(|kind| kind.0.as_str());
+            .map(|kind| kind.0);
         self.who = recognised.unwrap_or("-");
         self.route = request.match_pattern();
         self.status = status.as_u16();

@@ -17,13 +17,13 @@ const MAX_BYTES: usize = 64 * 1024;
 ///
 /// It is no extractor: whoever may not send it is refused before it is read.
 pub(crate) async fn read<T: DeserializeOwned>(payload: web::Payload) -> Result<T, ApiError> {
-    read_up_to(payload, MAX_BYTES).await
+    read_up_to(MAX_BYTES, payload).await
 }
 
 /// As [`read`], for a body of at most so many bytes.
 pub(crate) async fn read_up_to<T: DeserializeOwned>(
-    payload: web::Payload,
     limit: usize,
+    payload: web::Payload,
 ) -> Result<T, ApiError> {
     let mut inbound = Inbound::new(payload, None);
     let mut body = BytesMut::new();

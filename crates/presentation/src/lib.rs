@@ -2,6 +2,7 @@
 
 mod access;
 mod caller;
+mod claims;
 mod client;
 mod conditions;
 mod connection;
@@ -15,6 +16,8 @@ mod files;
 mod front;
 mod health;
 mod json;
+mod linked;
+mod links;
 mod metered;
 mod navigation;
 mod origins;
@@ -27,11 +30,13 @@ mod upload;
 mod versions;
 mod wire;
 
+pub use cloakroom_domain::Disposition;
 pub use connection::Refusal;
 pub use docs::openapi;
-pub use download::disposition::{Disposition, content_disposition};
+pub use download::disposition::content_disposition;
 pub use error::{ApiError, Problem};
 pub use origins::Origins;
+pub use resumable::fields as upload_fields;
 pub use routes::{ROUTES, Route, configure};
 pub use server::{ServerOptions, bind, serve};
 pub use settings::{Offload, Pages, Settings};

@@ -9,7 +9,7 @@ use actix_web::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::Settings;
+use crate::{Settings, linked};
 
 /// What a value in a query need not escape (RFC 3986 §2.3).
 const QUERY_VALUE: AsciiSet = NON_ALPHANUMERIC
@@ -29,7 +29,8 @@ pub(crate) fn elsewhere(
     let is_problem = answer
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind == "application/problem+json");
-    if !is_problem || !navigates(request) {
+    // An address with a link in it is told to nobody else, not even as the way back.
+    if !is_problem || !navigates(request) || linked::is_in(request.uri()) {
         return None;
     }
     let target = if status == StatusCode::UNAUTHORIZED {
@@ -121,6 +122,16 @@ pub(crate) mod tests {
         );
         let other = sent_to(&settings, get("/files/x"), Error::Forbidden);
         assert_eq!(other.as_deref(), Some("https://app.example.com/error/"));
+    }
+
+    #[test]
+    fn nobody_is_sent_anywhere_from_an_address_with_a_link_in_it() {
+        let settings = settings("/files", "https://example.com/files");
+        for uri in ["/files/a?link=T", "/files/a/info?x=1&%6cink=T", "/?link"] {
+            for error in [Error::Unauthenticated, Error::NotFound] {
+                assert_eq!(sent_to(&settings, get(uri), error), None, "{uri}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Path};
 use cloakroom_application::Error;
-use cloakroom_domain::{FileId, Visibility};
+use cloakroom_domain::{FileId, LinkId, Visibility};
 use serde::Deserialize;
 
 use crate::error::ApiError;
@@ -20,6 +20,11 @@ struct RawFile {
 #[derive(Deserialize)]
 struct RawVersion {
     version: String,
+}
+
+#[derive(Deserialize)]
+struct RawLink {
+    link_id: String,
 }
 
 /// The `{file_id}` of a path, decoded once. One that cannot be an id is 422.
@@ -66,6 +71,20 @@ impl FromRequest for VersionPath {
                 .map(VersionPath)
                 .ok_or(ApiError::App(Error::NotFound)),
         )
+    }
+}
+
+/// The `{link_id}` of a path. What is no id is no link: 404.
+pub(crate) struct LinkIdPath(pub(crate) LinkId);
+
+impl FromRequest for LinkIdPath {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let raw = Path::<RawLink>::extract(request).into_inner();
+        let id = raw.ok().and_then(|raw| LinkId::parse(&raw.link_id).ok());
+        ready(id.map(LinkIdPath).ok_or(ApiError::App(Error::NotFound)))
     }
 }
 

@@ -2,10 +2,13 @@
 //! addresses: a request with `Tus-Resumable` is tus, any other is the draft's.
 
 pub(crate) mod draft;
-pub(crate) mod fields;
+pub mod fields;
 pub(crate) mod tus;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -17,7 +20,7 @@ use actix_web::{
 };
 use cloakroom_application::{
     App, Error,
-    uploads::{self, Appended, Appending, End},
+    uploads::{self, Append, Appended, Appending, End},
 };
 use cloakroom_domain::FileId;
 use futures_util::StreamExt;
@@ -151,6 +154,11 @@ fn announce(app: &App) -> HttpResponse {
         .finish()
 }
 
+/// Whether a request stands for one with another method, and so begins no upload.
+pub(crate) fn goes_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(METHOD_OVERRIDE)
+}
+
 /// The method that a request stands for.
 fn meant(headers: &HeaderMap) -> Option<Method> {
     let name = headers.get(METHOD_OVERRIDE)?.to_str().ok()?;
@@ -184,7 +192,7 @@ impl<'a> Context<'a> {
     async fn head(&self, id: &FileId) -> HttpResponse {
         match self.protocol() {
             Protocol::Tus => answered(tus::head(self, id).await, tus::refusal),
-            Protocol::Draft => answered(draft::head(self, id).await, draft::refusal),
+            Protocol::Draft => answered(draft::head(self, id).await, ApiError::error_response),
         }
     }
 
@@ -192,7 +200,7 @@ impl<'a> Context<'a> {
         match self.protocol() {
             Protocol::Tus => answered(tus::patch(self, id, payload).await, tus::refusal),
             Protocol::Draft => {
-                let refusal = |error| draft::refusal_of_append(self, error);
+                let refusal = |error: &ApiError| draft::refusal_of_append(self, error);
                 answered(draft::patch(self, id, payload).await, refusal)
             }
         }
@@ -224,9 +232,9 @@ enum Protocol {
 
 pub(crate) fn answered(
     answer: Result<HttpResponse, ApiError>,
-    refusal: impl FnOnce(ApiError) -> HttpResponse,
+    refusal: impl FnOnce(&ApiError) -> HttpResponse,
 ) -> HttpResponse {
-    answer.unwrap_or_else(refusal)
+    answer.unwrap_or_else(|error| refusal(&error))
 }
 
 /// Refuses a body of another type than the protocol's.
@@ -267,6 +275,34 @@ pub(crate) async fn pour(
     }
     // No more was taken; the outcome says why.
     Ok(appending.finish(End::CutShort).await?)
+}
+
+/// Hands the body of a creation to its upload. Whoever is refused learns no address, so that nothing is kept for him.
+pub(crate) async fn pour_first(
+    context: &Context<'_>,
+    id: &FileId,
+    append: Append,
+    payload: web::Payload,
+) -> Result<Appended, ApiError> {
+    let poured = match uploads::append(&context.app, context.who, id, append).await {
+        Ok(appending) => pour(appending, payload).await,
+        Err(error) => Err(error.into()),
+    };
+    match &poured {
+        // It may be a file by now, for all that is known.
+        Ok(_) | Err(ApiError::App(Error::Repository(_))) => {}
+        Err(_) => {
+            // What cannot be removed now expires.
+            let _ = uploads::terminate(&context.app, context.who, id).await;
+        }
+    }
+    poured
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 /// A problem as its protocol has it, with another status than the table's.

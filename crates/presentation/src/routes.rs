@@ -8,7 +8,8 @@ use actix_web::{
 use utoipa::OpenApi;
 
 use crate::{
-    Settings, access, direct, download, error::ApiError, files, health, resumable, upload, versions,
+    Settings, access, claims, direct, download, error::ApiError, files, health, links, resumable,
+    upload, versions,
 };
 
 /// A path of the service with its methods.
@@ -62,9 +63,13 @@ routes! { FILES, files_api, FilesApi, mounted: true,
     "/direct" also "/direct/" => { [post] direct::create }
     "/direct/{file_id}" => { [get, head] direct::status; [delete] direct::abandon }
     "/direct/{file_id}/complete" => { [post] direct::complete }
+    "/reconcile" also "/reconcile/" => { [post] claims::reconcile_files }
     "/{file_id}" => { [get, head] download::download; [put] upload::replace; [delete] files::delete }
     "/{file_id}/info" => { [get, head] files::info; [patch] files::patch_info }
     "/{file_id}/restore" => { [post] files::restore_file }
+    "/{file_id}/claim" => { [post] claims::claim_file }
+    "/{file_id}/links" also "/{file_id}/links/" => { [get, head] links::links_of_file; [post] links::create_link }
+    "/{file_id}/links/{link_id}" => { [delete] links::remove_link }
     "/{file_id}/versions" also "/{file_id}/versions/" => { [get, head] versions::list_versions }
     "/{file_id}/versions/{version}" => { [get, head] download::download_version; [delete] versions::delete_old }
     "/{file_id}/versions/{version}/restore" => { [post] versions::restore_old }

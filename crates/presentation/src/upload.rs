@@ -88,7 +88,7 @@ pub(crate) async fn create(
     let complete = draft::is_complete(http.headers());
     if complete == Some(false) {
         let created = create_incomplete(&context, payload).await;
-        let refusal = |error| draft::refusal_of_append(&context, error);
+        let refusal = |error: &ApiError| draft::refusal_of_append(&context, error);
         return Ok(resumable::answered(created, refusal));
     }
     let app = app.into_inner();

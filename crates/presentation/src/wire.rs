@@ -104,6 +104,9 @@ pub(crate) struct FileBody {
     created_at: String,
     updated_at: String,
     deleted_at: Option<String>,
+    /// When it goes to the trash unless the application claims it; absent where it need not be claimed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_by: Option<String>,
     public_url: String,
 }
 
@@ -130,6 +133,7 @@ impl FileBody {
             created_at: rfc3339(file.created_at),
             updated_at: rfc3339(file.updated_at),
             deleted_at: file.deleted_at.map(rfc3339),
+            claim_by: file.claim_by.map(rfc3339),
             public_url: file_url(public_url, file.id.as_str()),
         })
     }

@@ -1,15 +1,18 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cloakroom_domain::PrincipalKind;
 
+use crate::config::arguments;
+
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for fsck and import: nothing found
-  1  failed; for fsck: something was found, repaired or not; for import: rows were not taken; for healthcheck: not ready
-  2  wrong configuration or command line; for fsck and import: could not look
+  0  done; for fsck, import and doctor: nothing found
+  1  failed; for fsck: something was found, repaired or not; for import: rows were not taken; for healthcheck: not ready;
+     for doctor: there are faults
+  2  wrong configuration or command line; for fsck, import and doctor: could not look
 
 Settings are environment variables or a TOML file; `cloakroom config show` lists them.";
 
@@ -37,6 +40,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Look at a running deployment from outside, through its proxy, and say what is wrong
+    ///
+    /// Uploads, resumes, downloads and asks as browsers do, and says of everything that is not as it should be why, and
+    /// which line of the configuration mends it. Wants a token that may upload, from --token-file or
+    /// CLOAKROOM_DOCTOR_TOKEN. Removes what it made, also after Ctrl-C. Trusts the system's certificates, or those in
+    /// SSL_CERT_FILE instead. Exit codes: 0 no faults, 1 faults, 2 no faults, but not everything could be looked at.
+    Doctor(DoctorArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -117,6 +127,36 @@ pub(crate) struct PneumaticArgs {
     /// Look at everything and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The address of the files API as clients know it; CLOAKROOM_PUBLIC_URL unless given
+    #[arg(long, value_name = "URL", value_parser = arguments::web_address)]
+    pub(crate) url: Option<String>,
+    /// A file with the token; CLOAKROOM_DOCTOR_TOKEN unless given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The account to upload for, where the token is a service's or an admin's without one
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+    /// How large the largest bodies are; at most what the service takes
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = arguments::body_size)]
+    pub(crate) large: u64,
+    /// The origin of a page that uses the service; the first of CLOAKROOM_ALLOWED_ORIGINS unless given
+    #[arg(long, value_name = "ORIGIN", value_parser = arguments::origin)]
+    pub(crate) origin: Option<String>,
+    /// Somebody else's file, about which the application is asked when the token's owner wants to read it
+    #[arg(long, value_name = "ID")]
+    pub(crate) hook_file: Option<String>,
+    /// Only these checks, with commas, and what they cannot do without; docs/doctor.md has their names
+    #[arg(long, value_name = "CHECKS", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// How long all of it may take, without cleaning up (at most 15 s more)
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = arguments::time_limit)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

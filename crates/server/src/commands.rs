@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod db;
+pub(crate) mod doctor;
 pub(crate) mod fsck;
 pub(crate) mod healthcheck;
 pub(crate) mod import;

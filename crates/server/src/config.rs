@@ -1,6 +1,7 @@
 //! Configuration: read once, at the start. Nothing else reads the environment.
 
 mod aliases;
+pub(crate) mod arguments;
 mod declare;
 #[cfg(test)]
 mod document;
@@ -142,6 +143,12 @@ impl Config {
             say(
                 "CLOAKROOM_OFFLOAD is \"x-accel\"; expected CLOAKROOM_TRUSTED_PROXIES to be set as well: bytes are \
                  left to those proxies only"
+                    .to_owned(),
+            );
+        }
+        if self.links.lifetime > self.links.max_lifetime {
+            say(
+                "CLOAKROOM_LINK_LIFETIME is longer than CLOAKROOM_LINK_MAX_LIFETIME; expected it to be at most that"
                     .to_owned(),
             );
         }

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod data_folder;
 mod development;
+mod doctor;
 mod failure;
 mod greeting;
 mod logging;
@@ -61,6 +62,11 @@ async fn act(command: &Command, config: &Config) -> Result<Outcome, Failure> {
     match command {
         Command::Serve => serve::run(config).await?,
         Command::Healthcheck { live, output } => healthcheck::run(config, *live, *output).await?,
+        Command::Doctor(args) => {
+            if !commands::doctor::run(config, args).await? {
+                return Ok(Outcome::Findings);
+            }
+        }
         Command::Config(_) => {}
         Command::Db(command) => db::run(command, config).await?,
         Command::Fsck {

@@ -7,13 +7,14 @@ mod jwt;
 mod permissions;
 mod rates;
 pub(crate) mod redis;
+mod sharing;
 pub(crate) mod stores;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits, Permissions, Rates, Turns,
+    App, Background, Limits, Links, Permissions, Rates, Turns,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
@@ -77,6 +78,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         authenticators,
         permissions: Arc::new(permissions::of(&config.permission)?),
         revocations: database.clone(),
+        links: sharing::links(config, &database).await?,
+        claims: sharing::claims(config, &database),
         rates: rates::for_service(config).await?,
         dependencies,
         background: Background::here(),
@@ -113,6 +116,8 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         authenticators: Vec::new(),
         permissions: Arc::new(Permissions::without_backend()),
         revocations: database.clone(),
+        links: Links::without_key(database.clone()),
+        claims: sharing::claims(config, &database),
         rates: Rates::off(),
         dependencies: Vec::new(),
         background: Background::here(),

@@ -1,5 +1,6 @@
 """What Cloakroom asks, and what pages tell after an upload."""
 
+from django.conf import settings
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -54,6 +55,8 @@ class Register(APIView):
         if not files.belongs_to(registration.validated_data["file_id"], request.user, token):
             raise PermissionDenied
         registration.save(account_id=request.user.account_id)
+        if settings.FILES_SERVICE_TOKEN:
+            files.claim(registration.validated_data["file_id"])
         return Response(registration.data, status=201)
 
 

@@ -66,6 +66,8 @@ REST_FRAMEWORK = {
 # The file service: as browsers reach it (its CLOAKROOM_PUBLIC_URL), and as this application does.
 FILES_URL = os.environ.get("FILES_URL", "http://127.0.0.1:8080/files")
 FILES_PRIVATE_URL = os.environ.get("FILES_PRIVATE_URL", FILES_URL)
+# What this application claims files with: a token by `cloakroom token create --kind service`. Empty: it claims none.
+FILES_SERVICE_TOKEN = os.environ.get("FILES_SERVICE_TOKEN", "")
 FILES_HOST = urlsplit(FILES_URL).netloc
 # Where it has a host of its own, the domain above both: ".example.com" for app.example.com and files.example.com.
 FILES_COOKIE_DOMAIN = os.environ.get("FILES_COOKIE_DOMAIN") or None

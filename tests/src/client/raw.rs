@@ -69,6 +69,14 @@ impl Raw {
         self.stream.shutdown().await
     }
 
+    /// Resets the connection: whatever is on its way is lost.
+    ///
+    /// # Panics
+    /// The connection is gone already.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// Reads up to `limit` bytes of whatever comes, once; 0 bytes at the end.
     ///
     /// # Errors

@@ -50,6 +50,12 @@ impl DjangoBuilder {
             .with("FILES_PRIVATE_URL", private)
     }
 
+    /// With a token that it claims files with.
+    #[must_use]
+    pub fn service_token(self, token: &str) -> Self {
+        self.with("FILES_SERVICE_TOKEN", token)
+    }
+
     /// Under names of that domain as well, which is also the cookie's.
     #[must_use]
     pub fn domain(self, domain: &str) -> Self {

@@ -28,11 +28,34 @@ pub struct NginxBuilder {
     objects: Option<PathBuf>,
     s3: Option<String>,
     site: Option<String>,
+    changes: Vec<Change>,
     core: Option<usize>,
     silent: bool,
 }
 
+/// Something else in the place of a text in one of the files.
+#[derive(Debug, Clone)]
+struct Change {
+    file: &'static str,
+    from: &'static str,
+    to: String,
+}
+
 impl NginxBuilder {
+    /// With something else in the place of a text that one of the deployed files has exactly once: what an operator
+    /// might do to it.
+    #[must_use]
+    pub fn changed(
+        mut self,
+        file: &'static str,
+        from: &'static str,
+        to: impl Into<String>,
+    ) -> Self {
+        let to = to.into();
+        self.changes.push(Change { file, from, to });
+        self
+    }
+
     /// On that port of 127.0.0.1, from [`free_port`], where services have to know it before.
     #[must_use]
     pub const fn port(mut self, port: u16) -> Self {

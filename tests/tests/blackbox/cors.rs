@@ -167,8 +167,18 @@ async fn a_preflight_is_answered_for_every_path_and_any_other_options_is_not_one
             assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
         }
     }
-    let other = stand.anonymous().call(Method::OPTIONS, "/files");
-    refused(from(Some(APP), other).await, 405, "INFRA_002").await;
+    let other = |path| stand.anonymous().call(Method::OPTIONS, path);
+    refused(
+        from(Some(APP), other("/files/upload")).await,
+        405,
+        "INFRA_002",
+    )
+    .await;
+    let protocol = from(Some(APP), other("/files")).await;
+    assert_eq!(protocol.status(), StatusCode::NO_CONTENT);
+    assert_eq!(header(&protocol, "tus-version"), "1.0.0");
+    assert_eq!(header(&protocol, "access-control-allow-methods"), "");
+    assert_eq!(header(&protocol, "access-control-allow-origin"), APP);
 }
 
 #[tokio::test]

@@ -316,3 +316,68 @@ async fn tokens_that_are_refused_or_accepted_stand_in_no_log() {
         assert!(!log.contains(tail), "{log}");
     }
 }
+
+#[tokio::test]
+async fn a_refused_header_is_401_whatever_cookie_comes_with_it_and_a_refused_cookie_is_passed_over()
+{
+    let stand = Stand::development().await;
+    let token = stand.user_token();
+    let nobody = stand.anonymous();
+    let list = |headers: Vec<(&'static str, String)>| {
+        let mut request = nobody.get("/files");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    let cookie = |value: &str| ("Cookie", value.to_owned());
+    assert_eq!(
+        list(vec![("Authorization", format!("Token {token}"))]).await,
+        200
+    );
+    assert_eq!(
+        list(vec![("Authorization", format!("bearer {token}"))]).await,
+        200
+    );
+    assert_eq!(list(vec![cookie(&format!("token={token}"))]).await, 200);
+    assert_eq!(
+        list(vec![cookie(&format!(
+            "file_service_auth=wrong; token={token}"
+        ))])
+        .await,
+        200
+    );
+    assert_eq!(
+        list(vec![
+            ("Authorization", "Bearer wrong".to_owned()),
+            cookie(&format!("token={token}"))
+        ])
+        .await,
+        401
+    );
+    assert_eq!(
+        list(vec![
+            ("Authorization", "Basic abc".to_owned()),
+            cookie(&format!("token={token}"))
+        ])
+        .await,
+        401
+    );
+    assert_eq!(
+        list(vec![
+            ("X-Guest-Authorization", "a.b.c".to_owned()),
+            cookie(&format!("token={token}"))
+        ])
+        .await,
+        401
+    );
+    assert_eq!(list(vec![cookie("token=wrong")]).await, 401);
+    assert_eq!(
+        list(vec![(
+            "Authorization",
+            format!("Bearer {}", "x".repeat(20_000))
+        )])
+        .await,
+        401
+    );
+}

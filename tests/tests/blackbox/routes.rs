@@ -1,7 +1,7 @@
 //! Every route with every kind of caller. A route that is not in the table fails the test.
 
 use cloakroom_tests::{
-    client::{Client, expect, header, id, refused},
+    client::{Client, OFFSET_STREAM, TUS, Tus, described, expect, header, id, refused},
     jwt::{guest_claims, hs256},
     stand::Stand,
 };
@@ -71,7 +71,15 @@ const READ_ACCOUNT: Statuses = [200, 200, 403, 200, 403, 200, 200, 401, 401];
 const READ_PUBLIC: Statuses = [200, 200, 200, 200, 200, 200, 200, 401, 200];
 const CHANGE: Statuses = READ_PRIVATE;
 const GONE: Statuses = [204, 403, 403, 403, 403, 204, 403, 401, 401];
+/// An upload is its creator's.
+const UPLOAD_SEEN: Statuses = [200, 404, 404, 404, 404, 404, 404, 401, 401];
+const UPLOAD_CHANGED: Statuses = [204, 404, 404, 404, 404, 404, 404, 401, 401];
+/// A folder has no addresses to send bytes to.
+const NOT_DIRECT: Statuses = [409, 409, 409, 409, 409, 422, 409, 401, 401];
+const NO_DIRECT: Statuses = [404, 404, 404, 404, 404, 404, 404, 401, 401];
+const ANNOUNCED: Statuses = [204; CALLERS.len()];
 const ANYBODY: Statuses = [200; CALLERS.len()];
+const DIRECT: &str = r#"{"filename": "a", "size": 1, "content_type": "text/plain"}"#;
 /// Without a file: 422 for those who may ask.
 const EXPLAIN: Statuses = [403, 403, 403, 403, 403, 422, 403, 401, 401];
 
@@ -113,6 +121,27 @@ const TABLE: &[Row] = &[
         "/files/upload",
         Some("x"),
         [400, 400, 400, 400, 400, 400, 400, 401, 401],
+    ),
+    alike("options", "/files", None, ANNOUNCED),
+    alike("options", "/files/uploads/{file_id}", None, ANNOUNCED),
+    alike("head", "/files/uploads/{file_id}", None, UPLOAD_SEEN),
+    alike("post", "/files/uploads/{file_id}", None, UPLOAD_SEEN),
+    alike(
+        "patch",
+        "/files/uploads/{file_id}",
+        Some("x"),
+        UPLOAD_CHANGED,
+    ),
+    alike("delete", "/files/uploads/{file_id}", None, UPLOAD_CHANGED),
+    alike("post", "/files/direct", Some(DIRECT), NOT_DIRECT),
+    alike("get", "/files/direct/{file_id}", None, NO_DIRECT),
+    alike("head", "/files/direct/{file_id}", None, NO_DIRECT),
+    alike("delete", "/files/direct/{file_id}", None, NO_DIRECT),
+    alike(
+        "post",
+        "/files/direct/{file_id}/complete",
+        Some(r#"{"parts": []}"#),
+        NO_DIRECT,
     ),
     row(
         "get",
@@ -187,6 +216,32 @@ const TABLE: &[Row] = &[
         None,
         CHANGE,
     ),
+    alike(
+        "post",
+        "/files/reconcile",
+        Some("{}"),
+        [403, 403, 403, 200, 200, 422, 403, 401, 401],
+    ),
+    alike(
+        "post",
+        "/files/{file_id}/claim",
+        None,
+        [403, 403, 403, 200, 403, 200, 403, 401, 401],
+    ),
+    alike("get", "/files/{file_id}/links", None, CHANGE),
+    alike("head", "/files/{file_id}/links", None, CHANGE),
+    alike(
+        "post",
+        "/files/{file_id}/links",
+        Some("{}"),
+        [201, 403, 403, 403, 403, 201, 403, 401, 401],
+    ),
+    alike(
+        "delete",
+        "/files/{file_id}/links/{link_id}",
+        None,
+        [404, 403, 403, 403, 403, 404, 403, 401, 401],
+    ),
     alike("delete", "/files/{file_id}/versions/{version}", None, GONE),
     alike("delete", "/files/{file_id}", None, GONE),
 ];
@@ -242,9 +297,12 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
     }
 }
 
-/// Every call is made of a file of its own, with two versions, of which the second is current.
+/// Every call is made of a file of its own, with two versions, of which the second is current, or of an upload.
 async fn ask(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u16 {
     let mut path = row.path.to_owned();
+    if path.contains("/uploads/") {
+        return ask_of_upload(owner, caller, row, visibility).await;
+    }
     if path.contains("{file_id}") {
         let made = owner
             .post(&format!("/files?visibility={visibility}"))
@@ -262,12 +320,31 @@ async fn ask(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u1
         expect(put, StatusCode::OK).await;
         path = path
             .replace("{file_id}", id(&file))
-            .replace("{version}", "1");
+            .replace("{version}", "1")
+            .replace("{link_id}", "00000000-0000-4000-8000-000000000000");
     }
     let method = Method::from_bytes(row.method.to_uppercase().as_bytes()).unwrap();
     let mut request = caller.call(method, &path);
     if let Some(body) = row.body {
         request = request.body(body);
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn ask_of_upload(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u16 {
+    let metadata = described(&[("visibility", visibility)]);
+    let upload = Tus::new(owner)
+        .created(10, &[("Upload-Metadata", &metadata)])
+        .await;
+    let method = Method::from_bytes(row.method.to_uppercase().as_bytes()).unwrap();
+    let mut request = caller
+        .call(method.clone(), &upload)
+        .header(TUS.0, TUS.1)
+        .header("Content-Type", OFFSET_STREAM)
+        .header("Upload-Offset", 0)
+        .body(row.body.unwrap_or_default());
+    if method == Method::POST {
+        request = request.header("X-HTTP-Method-Override", "HEAD");
     }
     request.send().await.unwrap().status().as_u16()
 }
@@ -289,7 +366,12 @@ fn operations(document: &Value) -> BTreeSet<(String, String)> {
 async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
     let stand = Stand::simple().await;
     for (method, path, allowed) in [
-        (Method::PATCH, "/files", "GET, HEAD, POST"),
+        (Method::PATCH, "/files", "GET, HEAD, POST, OPTIONS"),
+        (
+            Method::GET,
+            "/files/uploads/x",
+            "HEAD, PATCH, DELETE, POST, OPTIONS",
+        ),
         (Method::GET, "/files/upload", "POST"),
         (Method::POST, "/health", "GET, HEAD"),
         (Method::PUT, "/files/x/info", "GET, HEAD, PATCH"),
@@ -300,69 +382,4 @@ async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
     }
     let nowhere = stand.user().get("/nowhere").send().await.unwrap();
     refused(nowhere, 404, "FILE_001").await;
-}
-
-#[tokio::test]
-async fn a_refused_header_is_401_whatever_cookie_comes_with_it_and_a_refused_cookie_is_passed_over()
-{
-    let stand = Stand::development().await;
-    let token = stand.user_token();
-    let nobody = stand.anonymous();
-    let list = |headers: Vec<(&'static str, String)>| {
-        let mut request = nobody.get("/files");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        async move { request.send().await.unwrap().status().as_u16() }
-    };
-    let cookie = |value: &str| ("Cookie", value.to_owned());
-    assert_eq!(
-        list(vec![("Authorization", format!("Token {token}"))]).await,
-        200
-    );
-    assert_eq!(
-        list(vec![("Authorization", format!("bearer {token}"))]).await,
-        200
-    );
-    assert_eq!(list(vec![cookie(&format!("token={token}"))]).await, 200);
-    assert_eq!(
-        list(vec![cookie(&format!(
-            "file_service_auth=wrong; token={token}"
-        ))])
-        .await,
-        200
-    );
-    assert_eq!(
-        list(vec![
-            ("Authorization", "Bearer wrong".to_owned()),
-            cookie(&format!("token={token}"))
-        ])
-        .await,
-        401
-    );
-    assert_eq!(
-        list(vec![
-            ("Authorization", "Basic abc".to_owned()),
-            cookie(&format!("token={token}"))
-        ])
-        .await,
-        401
-    );
-    assert_eq!(
-        list(vec![
-            ("X-Guest-Authorization", "a.b.c".to_owned()),
-            cookie(&format!("token={token}"))
-        ])
-        .await,
-        401
-    );
-    assert_eq!(list(vec![cookie("token=wrong")]).await, 401);
-    assert_eq!(
-        list(vec![(
-            "Authorization",
-            format!("Bearer {}", "x".repeat(20_000))
-        )])
-        .await,
-        401
-    );
 }

@@ -79,8 +79,12 @@ impl FileRepository for Gated {
         self.inner.trash(id, expected).await
     }
 
-    async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
-        self.inner.untrash(id).await
+    async fn untrash(
+        &self,
+        id: &FileId,
+        claim_within: Option<Duration>,
+    ) -> Result<Option<File>, RepositoryError> {
+        self.inner.untrash(id, claim_within).await
     }
 
     async fn purge(
@@ -136,6 +140,7 @@ impl Desk {
         };
         let account = AccountId::parse("1").unwrap();
         let target = CommitTarget::NewFile {
+            claim_within: None,
             owner: Owner {
                 account,
                 user: None,
@@ -217,7 +222,7 @@ async fn every_local_change_is_seen_at_once() {
     files.delete_version(id, 2, 0).await.unwrap();
     files.trash(id, 4).await.unwrap().unwrap();
     assert!(desk.find().await.unwrap().deleted_at.is_some());
-    files.untrash(id).await.unwrap().unwrap();
+    files.untrash(id, None).await.unwrap().unwrap();
     assert!(desk.find().await.unwrap().deleted_at.is_none());
     files.purge(id, None).await.unwrap().unwrap();
     assert!(desk.find().await.is_none());

@@ -1,5 +1,7 @@
 //! The repository of files and their versions, as callers see them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use cloakroom_domain::{
     ContentType, File, FileId, FileName, Metadata, Owner, Sha256Digest, Timestamp, UserId, Version,
@@ -42,6 +44,8 @@ pub enum CommitTarget {
         visibility: Visibility,
         /// Its metadata.
         metadata: Metadata,
+        /// How soon the application has to claim it; `None` if it need not.
+        claim_within: Option<Duration>,
     },
     /// The next version of the pending row's file.
     NewVersion {
@@ -211,8 +215,13 @@ pub trait FileRepository: Send + Sync {
     /// Puts a file of that revision in the trash. `None`: it is gone, there already, or has changed.
     async fn trash(&self, id: &FileId, expected: u64) -> Result<Option<File>, RepositoryError>;
 
-    /// Takes a file out of the trash. `None`: it is not there.
-    async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError>;
+    /// Takes a file out of the trash. One that nobody has claimed has to be claimed within so long from now; `None`: it
+    /// need not. Answers `None` if it is not in the trash.
+    async fn untrash(
+        &self,
+        id: &FileId,
+        claim_within: Option<Duration>,
+    ) -> Result<Option<File>, RepositoryError>;
 
     /// Removes the file's row for good and marks all its stored bodies `deleting`, due now. `None`: no such file, or its
     /// revision is not the `expected` one any more.

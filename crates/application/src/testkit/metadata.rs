@@ -2,9 +2,12 @@
 
 pub mod contract;
 mod memory;
+mod memory_claims;
 mod memory_files;
 mod memory_import;
 mod memory_ledger;
+mod memory_links;
+mod memory_upload_rows;
 mod memory_uploads;
 
 pub use memory::MemoryDatabase;
@@ -15,9 +18,13 @@ mod tests {
 
     use async_trait::async_trait;
 
-    use super::{MemoryDatabase, contract::Fixture};
+    use super::{
+        MemoryDatabase,
+        contract::{Fixture, sharing::SharingFixture},
+    };
     use crate::ports::{
-        FileImport, FileRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
+        ClaimRepository, FileImport, FileRepository, LinkRepository, ReconcileRepository,
+        SecretRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
     };
 
     struct InMemory(Arc<MemoryDatabase>);
@@ -53,9 +60,33 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl SharingFixture for InMemory {
+        fn links(&self) -> Arc<dyn LinkRepository> {
+            self.0.clone()
+        }
+
+        fn secrets(&self) -> Arc<dyn SecretRepository> {
+            self.0.clone()
+        }
+
+        fn claims(&self) -> Arc<dyn ClaimRepository> {
+            self.0.clone()
+        }
+
+        fn runs(&self) -> Arc<dyn ReconcileRepository> {
+            self.0.clone()
+        }
+
+        async fn elapse(&self, time: Duration) {
+            self.0.pass(time);
+        }
+    }
+
     async fn in_memory() -> InMemory {
         InMemory(Arc::new(MemoryDatabase::new()))
     }
 
     crate::metadata_contract!(in_memory);
+    crate::sharing_contract!(in_memory);
 }

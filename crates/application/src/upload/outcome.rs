@@ -102,7 +102,7 @@ pub(super) async fn abandon(app: &App, open: Open) {
 
 /// Removes a pending upload's object and row. Where the write's outcome is unknown, the row stays `deleting`
 /// for `delay`, so that the sweeper deletes again. Nothing is removed unless the row was still pending.
-async fn clean_up(app: &App, version: VersionId, location: &Location, delay: Duration) {
+pub(crate) async fn clean_up(app: &App, version: VersionId, location: &Location, delay: Duration) {
     match app.ledger.give_up(version, delay).await {
         Ok(true) => {}
         Ok(false) => return,

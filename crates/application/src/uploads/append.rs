@@ -84,6 +84,9 @@ pub async fn append(
     append: Append,
 ) -> Result<Appending, Error> {
     let record = super::find_own(app, who, id).await?;
+    if super::is_gone(app, &record).await? {
+        return Err(Error::UploadGone);
+    }
     check_open(&record, &append)?;
     let (body, chunks) = mpsc::channel(1);
     let (ready, is_ready) = oneshot::channel();
@@ -142,9 +145,6 @@ async fn settled(outcome: JoinHandle<Result<Appended, Error>>) -> Result<Appende
 }
 
 fn check_open(record: &UploadRecord, append: &Append) -> Result<(), Error> {
-    if record.state.is_gone() {
-        return Err(Error::UploadGone);
-    }
     let is_closed = matches!(record.kind, UploadKind::Joined | UploadKind::Direct);
     if is_closed || record.state == UploadState::Finished {
         return Err(ended(record, append));

@@ -104,11 +104,11 @@ impl Receiving {
             let room = cut.map_or(STEP, |room| usize::try_from(room).unwrap_or(usize::MAX));
             let chunk = data.split_to(room.min(data.len()));
             let length = chunk.len() as u64;
+            if let Some(sink) = &mut self.sink {
+                sink.write(chunk.clone()).await?;
+            }
             if let Some(hashes) = &mut self.hashes {
                 hashes.update(&chunk);
-            }
-            if let Some(sink) = &mut self.sink {
-                sink.write(chunk).await?;
             }
             let limit = self.held.app.limits.max_file_size;
             self.progress
@@ -138,7 +138,9 @@ impl Receiving {
         if self.kept.reached() > self.kept.offset {
             return match self.save().await {
                 // It may be back before the body ends; until then the offset stands where it was.
-                Err(Error::Repository(RepositoryError::Unavailable(error))) => {
+                Err(Error::Repository(RepositoryError::Unavailable(error)))
+                    if self.has_numbers_left() =>
+                {
                     tracing::warn!(%error, "the offset of an upload could not be kept");
                     self.kept.at = Instant::now();
                     Ok(())
@@ -151,6 +153,12 @@ impl Receiving {
             return self.park().await;
         }
         Ok(())
+    }
+
+    /// Whether parts can be begun for a while with the numbers that were given.
+    fn has_numbers_left(&self) -> bool {
+        let next = self.sink.as_ref().and_then(Sink::position);
+        next.is_none_or(|next| next.next_number + 8 < self.kept.numbers_end)
     }
 
     /// Makes everything durable and keeps it; the next bytes open a sink of their own.
@@ -232,19 +240,19 @@ impl Receiving {
         Ok(())
     }
 
-    fn to_keep(&mut self) -> Saved {
+    fn saved(&mut self) -> Saved {
         let lifetime = self.held.app.limits.upload_expiry;
         self.kept
-            .to_keep(self.progress, self.hashes.as_ref(), lifetime)
+            .saved(self.progress, self.hashes.as_ref(), lifetime)
     }
 
     async fn save(&mut self) -> Result<(), Error> {
         if let Some(position) = self.sink.as_ref().and_then(Sink::position) {
             self.kept.position = position;
         }
-        let saved = self.to_keep();
+        let saved = self.saved();
         self.held.save(saved.clone()).await?;
-        self.kept.is_kept(saved);
+        self.kept.mark_kept(saved);
         Ok(())
     }
 
@@ -266,7 +274,9 @@ impl Receiving {
                 return Err(error);
             }
         }
-        self.save().await?;
+        let saved = self.saved();
+        self.held.save(saved.clone()).await?;
+        self.held.lease.record.hashes = saved.hashes;
         self.held.lease.record.progress = self.progress;
         self.held
             .lease
@@ -312,16 +322,23 @@ impl Receiving {
 
     async fn discard(&mut self) -> Result<UploadProgress, Error> {
         if let Some(sink) = self.sink.take() {
+            if let Some(position) = sink.position() {
+                self.kept.position = position;
+            }
             sink.discard(&self.held.app).await;
         }
-        self.kept.forget();
-        self.held.let_go(None).await?;
+        let position = &self.kept.position;
+        let saved = Saved {
+            write_id: position.write_id.clone(),
+            ..self.held.unchanged(position.next_number)
+        };
+        self.held.let_go(Some(saved)).await?;
         Ok(self.held.record().progress)
     }
 
     async fn let_go(&mut self, ending: Ending) -> Result<UploadProgress, Error> {
         let closed = self.close(ending).await;
-        let saved = self.to_keep();
+        let saved = self.saved();
         let progress = saved.progress;
         self.held.let_go(Some(saved)).await?;
         closed.map(|()| progress)

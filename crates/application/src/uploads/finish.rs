@@ -13,7 +13,10 @@ use super::{
 use crate::{
     App, Error, StoreOperation,
     hashes::Hashes,
-    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, Payload, RepositoryError},
+    ports::{
+        COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload,
+        RepositoryError,
+    },
 };
 
 /// How often whoever makes a file shows a sign of life.
@@ -72,7 +75,9 @@ pub(super) async fn watched(
     let (body, hashes) = match outcome {
         Ok(made) => made,
         Err(error) => {
-            held.let_go(None).await?;
+            // Parts may have been begun.
+            let numbers = held.record().next_number + NUMBERS_AT_A_TIME;
+            held.let_go(Some(held.unchanged(numbers))).await?;
             return Err(error);
         }
     };
@@ -143,6 +148,7 @@ async fn commit(held: &Held, body: Body, hashes: &Hashes) -> Result<Option<Box<F
         crc64: hashes.crc64(),
         content_type,
         target: CommitTarget::NewFile {
+            claim_within: app.claims.within(&target.owner),
             owner: target.owner,
             name: target.name,
             visibility: target.visibility,

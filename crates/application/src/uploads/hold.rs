@@ -29,7 +29,7 @@ pub(super) enum Taken {
 /// An upload that this request holds, until a newer one takes it.
 pub(super) struct Held {
     pub(super) app: Arc<App>,
-    pub(super) lease: Lease,
+    pub(super) lease: Box<Lease>,
     pub(super) holding: Holding,
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn hold(app: &Arc<App>, id: &FileId) -> Result<Taken, Error> {
                 return Ok(Taken::Held(Held {
                     app: Arc::clone(app),
                     holding: app.turns.hold(&lease),
-                    lease: *lease,
+                    lease,
                 }));
             }
             Asked::Ended(record) => return Ok(Taken::Ended(record)),
@@ -107,6 +107,20 @@ impl Held {
             .release(self.id(), self.generation(), saved)
             .await?;
         kept.then_some(()).ok_or(Error::UploadHeld)
+    }
+
+    /// What keeps everything as the record has it, but for the numbers of parts that were begun since.
+    pub(super) fn unchanged(&self, next_number: u32) -> Saved {
+        let record = self.record();
+        Saved {
+            progress: record.progress,
+            hashes: record.hashes.clone(),
+            write_id: record.write_id.clone(),
+            next_number: next_number.max(record.next_number),
+            changed_from: record.progress.offset(),
+            stretches: Vec::new(),
+            lifetime: self.app.limits.upload_expiry,
+        }
     }
 
     /// Ends the upload for good: its creator gave it up.

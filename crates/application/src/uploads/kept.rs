@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     hashes::Hashes,
-    ports::{Saved, Stretch, UploadRecord, WritePosition},
+    ports::{NUMBERS_AT_A_TIME, Saved, Stretch, UploadRecord, WritePosition},
 };
 
 /// The rows of an upload as its holder knows them.
@@ -18,6 +18,8 @@ pub(super) struct Kept {
     pub(super) at: Instant,
     /// Where the writer of parts is.
     pub(super) position: WritePosition,
+    /// The numbers of parts that were given end here.
+    pub(super) numbers_end: u32,
     /// The last part and the pieces behind it, as in the rows.
     tail: Vec<Stretch>,
     /// Stretches that are durable and in no row yet.
@@ -35,6 +37,7 @@ impl Kept {
                 write_id: record.write_id.clone(),
                 next_number: record.next_number,
             },
+            numbers_end: record.next_number + NUMBERS_AT_A_TIME,
             tail,
             fresh: Vec::new(),
             snapshots: VecDeque::new(),
@@ -69,11 +72,6 @@ impl Kept {
         self.snapshots.push_back((offset, hashes.save()));
     }
 
-    /// Forgets what became durable and is in no row.
-    pub(super) fn forget(&mut self) {
-        self.fresh.clear();
-    }
-
     /// The offset up to which everything is durable, in the rows or not.
     pub(super) fn reached(&self) -> u64 {
         let end = self.fresh.last().map_or(0, Stretch::end);
@@ -82,7 +80,7 @@ impl Kept {
 
     /// What there is to keep, with bytes written up to `progress`. Fresh stretches that do not reach as far as the
     /// pieces that they replace wait.
-    pub(super) fn to_keep(
+    pub(super) fn saved(
         &mut self,
         progress: UploadProgress,
         hashes: Option<&Hashes>,
@@ -112,9 +110,10 @@ impl Kept {
     }
 
     /// What was to be kept is in the rows.
-    pub(super) fn is_kept(&mut self, saved: Saved) {
+    pub(super) fn mark_kept(&mut self, saved: Saved) {
         self.offset = saved.progress.offset();
         self.at = Instant::now();
+        self.numbers_end = saved.next_number + NUMBERS_AT_A_TIME;
         if saved.stretches.is_empty() {
             return;
         }

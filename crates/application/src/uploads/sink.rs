@@ -1,5 +1,7 @@
 //! Where the bytes of one request go: into parts of the unfinished object, or into a piece of their own.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cloakroom_domain::{Location, ObjectKey, VersionId};
 
@@ -10,6 +12,7 @@ use crate::{
         Ending, ObjectWriter, PartsWriter, Resume, StoreError, StoredPart, Stretch, StretchAt,
         Unfinished, WriteHints, WritePosition,
     },
+    upload::outcome,
 };
 
 /// Takes bytes and turns them into stretches.
@@ -233,9 +236,11 @@ impl Piece {
     }
 
     async fn discard(self, app: &App) {
-        let unknown = StoreError::Unavailable("a write was given up".into());
-        let left = self.writer.abort().await.err().unwrap_or(unknown);
-        give_up(app, self.version, &left).await;
+        let delay = match self.writer.abort().await {
+            Ok(()) => Duration::ZERO,
+            Err(error) => app.limits.delay_after(&error),
+        };
+        outcome::clean_up(app, self.version, &self.location, delay).await;
     }
 }
 

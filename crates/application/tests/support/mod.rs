@@ -9,7 +9,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
-    App, Background, Caller, Destination, Limits, NewUpload, Permissions, Rates, Stores, Turns,
+    App, Background, Caller, Claims, Destination, Limits, LinkKey, Links, NewUpload, Permissions,
+    Rates, Stores, Turns,
     hot::HotBodies,
     ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
@@ -35,8 +36,16 @@ impl World {
     }
 
     pub async fn with(permissions: Permissions) -> Self {
+        Self::made_of(permissions, MemoryStore::new()).await
+    }
+
+    /// Over that store.
+    pub async fn over(store: MemoryStore) -> Self {
+        Self::made_of(Permissions::without_backend(), store).await
+    }
+
+    async fn made_of(permissions: Permissions, store: MemoryStore) -> Self {
         let database = Arc::new(MemoryDatabase::new());
-        let store = MemoryStore::new();
         let id = StoreId::random();
         let buckets = BucketRule::Fixed(Bucket::parse(BUCKET).unwrap());
         let record = StoreRecord {
@@ -66,6 +75,8 @@ impl World {
             authenticators: Vec::new(),
             permissions: Arc::new(permissions),
             revocations: database.clone(),
+            links: links(&database),
+            claims: claims(&database),
             hot: HotBodies::new(0),
             rates: Rates::off(),
             dependencies: Vec::new(),
@@ -87,6 +98,15 @@ impl World {
             store,
             alice,
         }
+    }
+
+    /// The same world with files that have to be claimed in that time.
+    pub async fn claiming_within(time: Duration) -> Self {
+        let mut world = Self::new().await;
+        if let Some(app) = Arc::get_mut(&mut world.app) {
+            app.claims.time = Some(time);
+        }
+        world
     }
 
     /// Rows of bodies, in whatever state.
@@ -113,6 +133,21 @@ impl World {
             .unwrap();
         writer.write(Bytes::from_static(b"nobody's")).await.unwrap();
         writer.finish().await.unwrap();
+    }
+}
+
+fn links(database: &Arc<MemoryDatabase>) -> Links {
+    let key = LinkKey::new(&[7; 32]).unwrap();
+    let hour = Duration::from_secs(3600);
+    Links::new(database.clone(), key, hour, 24 * hour)
+}
+
+fn claims(database: &Arc<MemoryDatabase>) -> Claims {
+    Claims {
+        files: database.clone(),
+        runs: database.clone(),
+        time: None,
+        reconcile_age: Duration::ZERO,
     }
 }
 

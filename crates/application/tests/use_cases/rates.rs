@@ -76,6 +76,8 @@ impl Door {
             dependencies: whole.dependencies.clone(),
             permissions: whole.permissions.clone(),
             revocations: whole.revocations.clone(),
+            links: whole.links.clone(),
+            claims: whole.claims.clone(),
             rates: Rates::new(Arc::new(LocalRates::new(&policies))),
             background: whole.background.clone(),
             limits: whole.limits.clone(),

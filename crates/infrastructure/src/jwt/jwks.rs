@@ -117,6 +117,7 @@ impl RemoteKeys {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(FETCH_TIMEOUT)
             .redirect(redirect::Policy::none())
+            .http1_only()
             .no_proxy()
             .build();
         Ok(Self {

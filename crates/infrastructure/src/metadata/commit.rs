@@ -8,6 +8,7 @@ use super::{
     changes::FILES_CHANNEL,
     claims,
     files::lock_live,
+    ledger::micros,
     rows::{FullRow, VersionRow, into, media, signed},
     session::{Session, args},
     sql::{Sql, sql},
@@ -26,8 +27,9 @@ const STORE: Sql = sql! {
 
 const NEW_FILE: Sql = sql! {
     "INSERT INTO files (file_id, account_id, user_id, owner_token_hash, filename, visibility, metadata, \
-     media_type, media_family, current_version_id, last_number, current_since, revision, created_at, updated_at) \
-     SELECT file_id, $2, $3, $4, $5, $6, $7, $8, $9, version_id, number, created_at, 1, created_at, created_at \
+     media_type, media_family, current_version_id, last_number, current_since, revision, created_at, updated_at, \
+     claim_by) SELECT file_id, $2, $3, $4, $5, $6, $7, $8, $9, version_id, number, created_at, 1, created_at, \
+     created_at, created_at + $10 \
      FROM file_versions WHERE version_id = $1 RETURNING ", FILE
 };
 
@@ -69,6 +71,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, Commi
             name,
             visibility,
             metadata,
+            claim_within,
         } => {
             let version = store(session, commit, 1).await?;
             let (media_type, family) = media(commit.content_type.as_str());
@@ -82,6 +85,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, Commi
                 metadata.as_json(),
                 media_type,
                 family,
+                claim_within.map(micros),
             ];
             let file = session.one(NEW_FILE, args).await?;
             FullRow { file, version }

@@ -1,5 +1,7 @@
 //! Files as things: look-ups, changes of a row, the trash, versions.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use cloakroom_application::ports::{
     Commit, CommitError, FileChanges, FileFilter, FileRepository, Purged, RepositoryError,
@@ -10,6 +12,7 @@ use cloakroom_domain::{File, FileId, Version};
 use super::{
     Database,
     changes::FILES_CHANNEL,
+    ledger::micros,
     rows::{FileRow, FullRow, VersionRow, into, into_all, signed, version_id},
     session::{Arg, Session, Statement, args},
     sql::{Sql, sql},
@@ -45,8 +48,9 @@ const TRASH: Sql = sql! {
 };
 
 const UNTRASH: Sql = sql! {
-    "UPDATE files SET deleted_at = NULL, revision = revision + 1, updated_at = ", NOW, " WHERE file_id = $1 AND \
-     deleted_at IS NOT NULL RETURNING ", FILE
+    "UPDATE files SET deleted_at = NULL, unclaimed = FALSE, claim_by = CASE WHEN claim_by IS NULL THEN NULL ELSE ",
+    NOW, " + $2 END, revision = revision + 1, updated_at = ", NOW, " WHERE file_id = $1 AND deleted_at IS NOT NULL \
+     RETURNING ", FILE
 };
 
 /// Also what a deleted version left behind for readers; bodies that never became a version are the sweeper's.
@@ -146,8 +150,13 @@ impl FileRepository for Database {
         self.change(TRASH, args![id.as_str(), expected]).await
     }
 
-    async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
-        self.change(UNTRASH, args![id.as_str()]).await
+    async fn untrash(
+        &self,
+        id: &FileId,
+        claim_within: Option<Duration>,
+    ) -> Result<Option<File>, RepositoryError> {
+        let args = args![id.as_str(), claim_within.map(micros)];
+        self.change(UNTRASH, args).await
     }
 
     async fn purge(
@@ -219,7 +228,11 @@ impl FileRepository for Database {
 
 impl Database {
     /// Runs a change of one file's row that answers the row if it applied.
-    async fn change(&self, change: Sql, args: Vec<Arg>) -> Result<Option<File>, RepositoryError> {
+    pub(super) async fn change(
+        &self,
+        change: Sql,
+        args: Vec<Arg>,
+    ) -> Result<Option<File>, RepositoryError> {
         let mut session = self.transaction().await?;
         let Some(file) = session.optional::<FileRow>(change, args).await? else {
             return session.leave(Ok(None)).await;

@@ -230,6 +230,7 @@ pub(super) async fn insert(
     into(address)
 }
 
+/// As the database keeps times.
 pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }

@@ -11,9 +11,11 @@ use super::{
     Database, DatabaseOptions,
     files::FIND,
     ledger::{DUE, EXPIRE, EXPIRE_KEYS, NEXT_BUCKET},
-    list,
+    links, list,
+    reconcile::{FOUND, WINDOW_END},
     session::{Arg, Statement, args},
     sql::{Sql, sql},
+    unclaimed::EXPIRE_UNCLAIMED,
     uploads,
 };
 
@@ -25,11 +27,22 @@ const FEW: u64 = 200;
 const SEED_FILES: Sql = sql! {
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
      INSERT INTO files (file_id, account_id, user_id, filename, visibility, metadata, media_type, media_family, \
-     current_version_id, last_number, current_since, revision, created_at, updated_at, deleted_at) \
+     current_version_id, last_number, current_since, revision, created_at, updated_at, deleted_at, claim_by) \
      SELECT 'f' || i, 'a' || (i % 3), 'u' || (i % 10), 'name' || i, \
      CASE WHEN i % 5 = 0 THEN 'account' ELSE 'private' END, '{}', CASE WHEN i % 7 = 0 THEN 'image/png' \
      ELSE 'text/plain' END, CASE WHEN i % 7 = 0 THEN 'image/' ELSE 'text/' END, 'v' || i, 1, i, 1, i, i, \
-     CASE WHEN i % 50 = 0 THEN i END FROM n"
+     CASE WHEN i % 50 = 0 THEN i END, CASE WHEN i % 3 = 0 THEN i END FROM n"
+};
+
+const SEED_LINKS: Sql = sql! {
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+     INSERT INTO links (link_id, file_id, disposition, uses, created_at, expires_at) SELECT 'l' || i, 'f' || (i % 400), \
+     'inline', 0, i, ", NOW, " + i * CAST(1000000 AS BIGINT) - 100000000 FROM n"
+};
+
+const SEED_FOUND: Sql = sql! {
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+     INSERT INTO reconcile_found (reconcile_id, file_id, is_trashed) SELECT 'r' || (i % 3), 'f' || i, FALSE FROM n"
 };
 
 const SEED_VERSIONS: Sql = sql! {
@@ -86,6 +99,8 @@ async fn seeded(database: Database) -> Database {
         SEED_UPLOADS,
         SEED_BODIES,
         SEED_STRETCHES,
+        SEED_LINKS,
+        SEED_FOUND,
     ] {
         let mut session = database.writer().await.unwrap();
         session.run(seed, args![rows]).await.unwrap();
@@ -194,6 +209,16 @@ fn queries() -> Vec<(String, Sql, Vec<Arg>)> {
             uploads::DOOM,
             args!["[\"u5\",\"u6\"]", 0_i64],
         ),
+        ("link".to_owned(), links::FIND, args!["l77", 1_i64]),
+        (
+            "links".to_owned(),
+            links::OF_FILE,
+            args!["f7", 10_000_i64, "l", 10_u32],
+        ),
+        ("old links".to_owned(), links::FORGET, args![1_i64, 20_u32]),
+        ("unclaimed".to_owned(), EXPIRE_UNCLAIMED, args![20_u32]),
+        ("window".to_owned(), WINDOW_END, args!["a1", "f5", 20_u32]),
+        ("found".to_owned(), FOUND, args!["r1", "f5", 20_u32]),
     ]);
     queries
 }
@@ -225,6 +250,8 @@ async fn check_sqlite(database: &Database) {
                 "idempotency_keys",
                 "uploads",
                 "upload_stretches",
+                "links",
+                "reconcile_found",
             ]
             .iter()
             .any(|table| *step == format!("SCAN {table}"));

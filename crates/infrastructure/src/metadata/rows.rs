@@ -61,6 +61,9 @@ pub(super) struct FileRow {
     created_at: i64,
     updated_at: i64,
     pub(super) deleted_at: Option<i64>,
+    // Absent from answers that were kept before there was such a thing.
+    #[serde(default)]
+    claim_by: Option<i64>,
 }
 
 /// Columns of `file_versions` for a stored version; the piece `VERSION` selects them.
@@ -122,6 +125,7 @@ impl TryFrom<FullRow> for File {
             deleted_at: file.deleted_at.map(Timestamp::from_micros),
             current: version.try_into()?,
             current_since: Timestamp::from_micros(file.current_since),
+            claim_by: file.claim_by.map(Timestamp::from_micros),
         })
     }
 }

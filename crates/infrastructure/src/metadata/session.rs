@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use cloakroom_application::ports::RepositoryError;
+use cloakroom_domain::FileId;
+use serde_json::json;
 use sqlx::{
     Arguments, AssertSqlSafe, Database, Encode, Executor, FromRow, Postgres, SqlSafeStr, SqlStr,
     Sqlite, Type, postgres::PgRow, sqlite::SqliteRow,
@@ -251,6 +253,21 @@ impl Session {
         if matches!(self.link, Link::Postgres(_)) {
             self.run(sql!("SELECT pg_notify($1, $2)"), args![channel, payload])
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::notify`], once for each of these files.
+    pub(super) async fn notify_all(
+        &mut self,
+        channel: &'static str,
+        files: &[FileId],
+    ) -> Result<(), RepositoryError> {
+        if matches!(self.link, Link::Postgres(_)) {
+            let files: Vec<&str> = files.iter().map(FileId::as_str).collect();
+            let args = args![json!(files).to_string(), channel];
+            let tell = sql!("SELECT count(pg_notify($2, texts.value)) FROM ", TEXTS);
+            self.run(tell, args).await?;
         }
         Ok(())
     }

@@ -23,7 +23,8 @@ macro_rules! sql {
 /// - `FOR_UPDATE`, `SKIP_LOCKED`: row locks; a writer of SQLite is alone anyway
 /// - `FILES_TABLE`: how many tables are called `files` where ours would be
 /// - `IMPORTED`: files to be taken over, as `r`, from the JSON array of objects in `$1`; `TOKEN_HASH`: of one of them
-/// - `EACH`: a list, from the JSON array of texts in `$1`
+/// - `EACH`: a list, from the JSON array of texts in `$1`; `TEXTS`: the same as rows `texts.value`
+/// - `LINK`: the columns of `LinkRow`; `RUN`: of `RunRow`
 /// - `FILE`, `VERSION`: the columns of `FileRow` and of `VersionRow`; `TOKEN`: of `TokenRow`
 /// - `ANY_VERSION`: the select of `AnyVersionRow`
 /// - `UPLOAD`: the columns of `UploadRow`; `STRETCH`: the select of `StretchRow`
@@ -64,11 +65,20 @@ macro_rules! dialect {
     (sqlite TOKEN_HASH) => { "unhex(r.token)" };
     ($_dialect:ident FILE) => {
         "files.file_id, files.account_id, files.user_id, files.owner_token_hash, files.filename, files.visibility, files.metadata, \
-         files.current_version_id, files.last_number, files.current_since, files.revision, files.created_at, files.updated_at, files.deleted_at"
+         files.current_version_id, files.last_number, files.current_since, files.revision, files.created_at, files.updated_at, files.deleted_at, \
+         files.claim_by"
     };
     ($_dialect:ident VERSION) => {
         "file_versions.version_id, file_versions.number, file_versions.store_id, file_versions.bucket, file_versions.key, file_versions.size, file_versions.stored_size, file_versions.encoding, file_versions.wrapped_key, \
          file_versions.sha256, file_versions.crc64, file_versions.content_type, file_versions.created_at AS stored_at"
+    };
+    (postgres TEXTS) => { "jsonb_array_elements_text($1::jsonb) AS texts (value) " };
+    (sqlite TEXTS) => { "json_each($1) AS texts " };
+    ($_dialect:ident LINK) => {
+        "link_id, file_id, version, disposition, max_uses, uses, created_at, expires_at"
+    };
+    ($_dialect:ident RUN) => {
+        "reconcile_id, account_id, named, known, is_done, made_before, settled_until, is_settled, expires_at"
     };
     ($_dialect:ident TOKEN) => { "token_id, name, kind, account_id, user_id, created_at, revoked_at" };
     ($_dialect:ident ANY_VERSION) => {

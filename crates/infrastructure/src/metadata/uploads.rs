@@ -14,9 +14,7 @@ use cloakroom_application::ports::{
     Ask, Asked, COMPLETING_LEASE, NewUploadRow, NewVersion, RepositoryError, Saved, Stretch,
     UploadRecord, UploadRepository,
 };
-use cloakroom_domain::{
-    ContentType, FileId, Location, ObjectKey, UploadState, UserId, VersionId,
-};
+use cloakroom_domain::{ContentType, FileId, Location, ObjectKey, UploadState, UserId, VersionId};
 
 pub(super) use ending::finish;
 #[cfg(test)]

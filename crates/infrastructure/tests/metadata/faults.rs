@@ -45,6 +45,7 @@ fn commit_of(version: VersionId) -> Commit {
         crc64: 0,
         content_type: ContentType::octet_stream(),
         target: CommitTarget::NewFile {
+            claim_within: None,
             owner: Owner {
                 account: AccountId::parse("1").unwrap(),
                 user: None,

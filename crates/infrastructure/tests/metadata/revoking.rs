@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use cloakroom_application::{
-    App, Background, Caller, Limits, PermissionOptions, Permissions, Rates, Stores, Turns,
-    authorize,
+    App, Background, Caller, Claims, Limits, Links, PermissionOptions, Permissions, Rates, Stores,
+    Turns, authorize,
     cache::CachedTokens,
     hot::HotBodies,
     ports::{
@@ -93,6 +93,13 @@ fn replica(url: &str) -> Replica {
         dependencies: Vec::new(),
         rates: Rates::off(),
         permissions,
+        links: Links::without_key(database.clone()),
+        claims: Claims {
+            files: database.clone(),
+            runs: database.clone(),
+            time: None,
+            reconcile_age: hour,
+        },
         revocations: database,
         background: Background::here(),
         limits: Limits {

@@ -5,9 +5,10 @@ use std::{env, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use cloakroom_application::{
     ports::{
-        FileImport, FileRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
+        ClaimRepository, FileImport, FileRepository, LinkRepository, ReconcileRepository,
+        SecretRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
     },
-    testkit::metadata::contract::Fixture,
+    testkit::metadata::contract::{Fixture, sharing::SharingFixture},
 };
 use cloakroom_infrastructure::metadata::{Database, DatabaseOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
@@ -122,6 +123,36 @@ impl Fixture for OwnDatabase {
             "UPDATE file_versions SET touched_at = touched_at - {age}, delete_after = delete_after - {age}; \
              UPDATE idempotency_keys SET locked_until = locked_until - {age}, expires_at = expires_at - {age}; \
              UPDATE uploads SET created_at = created_at - {age}, touched_at = touched_at - {age}, expires_at = \
+             expires_at - {age};"
+        ))
+        .await;
+    }
+}
+
+#[async_trait]
+impl SharingFixture for OwnDatabase {
+    fn links(&self) -> Arc<dyn LinkRepository> {
+        self.database.clone()
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretRepository> {
+        self.database.clone()
+    }
+
+    fn claims(&self) -> Arc<dyn ClaimRepository> {
+        self.database.clone()
+    }
+
+    fn runs(&self) -> Arc<dyn ReconcileRepository> {
+        self.database.clone()
+    }
+
+    async fn elapse(&self, time: Duration) {
+        let age = time.as_micros();
+        self.script(format!(
+            "UPDATE files SET created_at = created_at - {age}, claim_by = claim_by - {age}; \
+             UPDATE links SET last_used_at = last_used_at - {age}, created_at = created_at - {age}, expires_at = \
+             expires_at - {age}; UPDATE reconciliations SET made_before = made_before - {age}, expires_at = \
              expires_at - {age};"
         ))
         .await;

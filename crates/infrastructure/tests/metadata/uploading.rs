@@ -72,6 +72,7 @@ fn commit_of(lease: &Lease) -> Commit {
         crc64: 0,
         content_type: ContentType::octet_stream(),
         target: CommitTarget::NewFile {
+            claim_within: None,
             owner: target.owner.clone(),
             name: target.name.clone(),
             visibility: target.visibility,

@@ -1,6 +1,6 @@
 //! `Content-Disposition` of a download (RFC 6266, RFC 8187).
 
-use cloakroom_domain::FileName;
+use cloakroom_domain::{Disposition, FileName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// RFC 8187 `attr-char` stays.
@@ -18,22 +18,10 @@ const EXT_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// How a browser is to take a download.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// In place.
-    Inline,
-    /// As a file to keep.
-    Attachment,
-}
-
 /// The field: an ASCII fallback, and the name itself.
 #[must_use]
 pub fn content_disposition(disposition: Disposition, name: &FileName) -> String {
-    let kind = match disposition {
-        Disposition::Inline => "inline",
-        Disposition::Attachment => "attachment",
-    };
+    let kind = disposition.as_str();
     let fallback: String = name
         .as_str()
         .chars()

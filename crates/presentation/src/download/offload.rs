@@ -16,12 +16,14 @@ use cloakroom_application::{
 };
 use cloakroom_domain::{ByteRange, Validators};
 
-use crate::{Offload, Settings, conditions::text, dates, wire::path_of};
+use crate::{Offload, Settings, conditions::text, dates, linked::RECEIPT, wire::path_of};
 
 /// How nginx says that it understands, in place of whatever its client said.
 const OFFERED: HeaderName = HeaderName::from_static("x-cloakroom-offload");
 const REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 const UNDERSTOOD: &str = "x-accel";
+/// nginx could not send what was left to it.
+const AGAIN: &str = "again";
 /// The store did not answer nginx in time.
 const TIMED_OUT: &str = "timed-out";
 /// The path and query of this request as they came, to ask again with.
@@ -80,6 +82,11 @@ impl Offer {
                 source: StoreError::Unavailable("the proxy waited for the store in vain".into()),
             });
         }
+        if said == AGAIN {
+            tracing::warn!(
+                "the proxy could not send a body that was left to it, and asks again: can it read the store?"
+            );
+        }
         let wanted = said == UNDERSTOOD
             && !IN_THE_WAY.iter().any(|name| headers.contains_key(name))
             && (range.is_none() || range_is_plain(headers, validators));
@@ -117,6 +124,16 @@ impl Offer {
             answer.insert_header((STORE_RANGE, field));
         }
         self.finished(answer)
+    }
+
+    /// The same, where whoever asks again has to say by this that it asked before.
+    pub(super) fn with_receipt(self, receipt: Option<String>) -> Self {
+        let (Some(receipt), Ok(asked)) = (receipt, self.again.to_str()) else {
+            return self;
+        };
+        // There is a link in the query already.
+        let again = HeaderValue::from_str(&format!("{asked}&{RECEIPT}={receipt}"));
+        again.map_or(self, |again| Self { again })
     }
 
     fn finished(self, mut answer: HttpResponseBuilder) -> HttpResponse {

@@ -12,7 +12,9 @@ use cloakroom_application::{
 };
 use cloakroom_domain::{File, FileId, UploadKind, UploadState};
 
-use super::{Context, UPLOAD_LENGTH, UPLOAD_OFFSET, check_type, fields, missing, pour};
+use super::{
+    Context, UPLOAD_LENGTH, UPLOAD_OFFSET, check_type, fields, missing, now, pour, pour_first,
+};
 use crate::{
     conditions::{self, text},
     error::ApiError,
@@ -41,21 +43,17 @@ pub(crate) fn limits(app: &App) -> String {
     )
 }
 
-/// A refusal as the draft has it: one for size names the limits.
-pub(crate) fn refusal(error: ApiError) -> HttpResponse {
-    error.error_response()
-}
-
 /// A refusal of bytes (§4.4.2), which says whether the upload itself is complete.
-pub(crate) fn refusal_of_append(context: &Context<'_>, error: ApiError) -> HttpResponse {
-    let error = match error {
+pub(crate) fn refusal_of_append(context: &Context<'_>, error: &ApiError) -> HttpResponse {
+    let mut answer = match error {
         // What tus has a status of its own for is the digest's problem here.
-        ApiError::App(Error::ChunkMismatch) => ApiError::App(Error::DigestMismatch),
-        other => other,
+        ApiError::App(Error::ChunkMismatch) => {
+            ApiError::App(Error::DigestMismatch).error_response()
+        }
+        other => other.error_response(),
     };
-    let mut answer = error.error_response();
     let headers = answer.headers_mut();
-    let complete = match &error {
+    let complete = match error {
         ApiError::App(Error::UploadComplete) => Some(COMPLETE),
         ApiError::App(Error::WrongOffset { .. }) => Some(INCOMPLETE),
         _ => None,
@@ -63,7 +61,7 @@ pub(crate) fn refusal_of_append(context: &Context<'_>, error: ApiError) -> HttpR
     if let Some(complete) = complete {
         headers.insert(UPLOAD_COMPLETE, header::HeaderValue::from_static(complete));
     }
-    if let ApiError::App(Error::TooLarge { .. }) = &error
+    if let ApiError::App(Error::TooLarge { .. }) = error
         && let Ok(limits) = header::HeaderValue::from_str(&limits(&context.app))
     {
         headers.insert(UPLOAD_LIMIT, limits);
@@ -93,14 +91,13 @@ pub(crate) async fn create(
     let upload = uploads::create(&context.app, context.who, new).await?;
     let append = Append {
         offset: 0,
-        body: admission::content_length(headers),
+        body: admission::body_length(headers),
         length: None,
         is_last: false,
         completion: Completion::ByWord,
         checksum,
     };
-    let appending = uploads::append(&context.app, context.who, &upload.id, append).await?;
-    let appended = pour(appending, payload).await?;
+    let appended = pour_first(context, &upload.id, append, payload).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, context.location(&upload.id)))
         .insert_header((UPLOAD_COMPLETE, INCOMPLETE))
@@ -135,13 +132,9 @@ pub(crate) async fn head(context: &Context<'_>, id: &FileId) -> Result<HttpRespo
 }
 
 fn limits_left(context: &Context<'_>, upload: &UploadStatus) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
     let ends = u64::try_from(upload.expires_at.seconds()).unwrap_or_default();
     let limit = context.app.limits.max_file_size;
-    format!("max-size={limit}, max-age={}", ends.saturating_sub(now))
+    format!("max-size={limit}, max-age={}", ends.saturating_sub(now()))
 }
 
 /// Appends (§4.4).
@@ -157,7 +150,7 @@ pub(crate) async fn patch(
     let is_last = is_complete(headers).ok_or_else(|| missing("Upload-Complete"))?;
     let append = Append {
         offset: offset.ok_or_else(|| missing("Upload-Offset"))?,
-        body: admission::content_length(headers),
+        body: admission::body_length(headers),
         length: stated_length(headers),
         is_last,
         completion: Completion::ByWord,

@@ -11,13 +11,15 @@ const MAX_METADATA: usize = 16 * 1024;
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
 /// A number of bytes: decimal digits and nothing else.
-pub(crate) fn bytes(text: &str) -> Option<u64> {
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
 /// A Boolean item (RFC 9651 §3.3.6); parameters are passed over.
-pub(crate) fn boolean(text: &str) -> Option<bool> {
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
     match item(text) {
         "?1" => Some(true),
         "?0" => Some(false),
@@ -26,7 +28,8 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A non-negative Integer item (RFC 9651 §3.3.1); parameters are passed over.
-pub(crate) fn integer(text: &str) -> Option<u64> {
+#[must_use]
+pub fn integer(text: &str) -> Option<u64> {
     bytes(item(text)).filter(|number| *number <= MAX_INTEGER)
 }
 
@@ -38,10 +41,14 @@ fn item(text: &str) -> &str {
 ///
 /// # Errors
 /// [`Error::Malformed`] for a field that is too long, a key without letters or twice, a value that is not Base64.
-pub(crate) fn metadata(text: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+pub fn metadata(text: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let malformed = |why: &str| Error::Malformed(format!("Upload-Metadata: {why}"));
     if text.len() > MAX_METADATA {
         return Err(malformed("longer than 16384 bytes"));
+    }
+    if !text.is_ascii() {
+        // It is given back as it came, and a field holds nothing else.
+        return Err(malformed("not plain text"));
     }
     let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
     for pair in text.split(',').map(str::trim) {
@@ -67,7 +74,7 @@ pub(crate) fn metadata(text: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
 ///
 /// # Errors
 /// [`Error::Malformed`] for another algorithm than those announced, or a value that is none of its.
-pub(crate) fn checksum(text: &str) -> Result<Checksum, Error> {
+pub fn checksum(text: &str) -> Result<Checksum, Error> {
     let malformed = || Error::Malformed("Upload-Checksum cannot be read".to_owned());
     let (algorithm, value) = text.trim().split_once(' ').ok_or_else(malformed)?;
     let value = STANDARD.decode(value.trim()).map_err(|_| malformed())?;
@@ -85,7 +92,7 @@ pub(crate) fn checksum(text: &str) -> Result<Checksum, Error> {
 
 /// What an `Upload-Concat` asks for (tus 1.0.0, concatenation).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Concat {
+pub enum Concat {
     /// An upload that will be a stretch of another.
     Partial,
     /// One made of these, by their addresses.
@@ -96,8 +103,8 @@ pub(crate) enum Concat {
 ///
 /// # Errors
 /// [`Error::Malformed`].
-pub(crate) fn concat(text: &str) -> Result<Concat, Error> {
-    let text = text.trim();
+pub fn concat(text: &str) -> Result<Concat, Error> {
+    let text = text.trim_ascii();
     if text == "partial" {
         return Ok(Concat::Partial);
     }
@@ -105,7 +112,7 @@ pub(crate) fn concat(text: &str) -> Result<Concat, Error> {
     let list: Option<Vec<String>> =
         list.map(|list| list.split_ascii_whitespace().map(str::to_owned).collect());
     match list {
-        Some(list) if !list.is_empty() => Ok(Concat::Final(list)),
+        Some(list) if !list.is_empty() && text.is_ascii() => Ok(Concat::Final(list)),
         _ => {
             let forms = "Upload-Concat is `partial`, or `final;` and the addresses of uploads";
             Err(Error::Malformed(forms.to_owned()))
@@ -165,6 +172,8 @@ mod tests {
             "a YQ==,,b YQ==",
             ",",
             "naïve YQ==",
+            "\u{3000}a YQ==",
+            "a YQ==\u{a0}",
             "a YQ",
             long.as_str(),
         ] {
@@ -198,7 +207,16 @@ mod tests {
         assert_eq!(concat("partial").unwrap(), Concat::Partial);
         let both = vec!["/a".to_owned(), "http://h/b".to_owned()];
         assert_eq!(concat("final;/a http://h/b").unwrap(), Concat::Final(both));
-        for bad in ["", "final", "final;", "final; ", "Partial", "partial;/a"] {
+        for bad in [
+            "",
+            "final",
+            "final;",
+            "final; ",
+            "Partial",
+            "partial;/a",
+            "partial\u{a0}",
+            "final;/a\u{a0}",
+        ] {
             assert!(concat(bad).is_err(), "{bad}");
         }
     }

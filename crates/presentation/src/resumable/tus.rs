@@ -21,7 +21,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     Context, UPLOAD_LENGTH, UPLOAD_OFFSET, check_type,
     fields::{self, Concat},
-    missing, pour, with_status,
+    missing, now, pour, pour_first, with_status,
 };
 use crate::{
     conditions::text,
@@ -81,14 +81,14 @@ pub(crate) fn announce(app: &App, answer: &mut HttpResponseBuilder) {
 }
 
 /// A refusal as tus has it.
-pub(crate) fn refusal(error: ApiError) -> HttpResponse {
-    match &error {
-        ApiError::App(Error::UploadComplete) => with_status(&error, StatusCode::FORBIDDEN),
+pub(crate) fn refusal(error: &ApiError) -> HttpResponse {
+    match error {
+        ApiError::App(Error::UploadComplete) => with_status(error, StatusCode::FORBIDDEN),
         ApiError::App(Error::InconsistentLength(_)) => {
-            with_status(&error, StatusCode::PAYLOAD_TOO_LARGE)
+            with_status(error, StatusCode::PAYLOAD_TOO_LARGE)
         }
         ApiError::App(Error::ChunkMismatch) => match StatusCode::from_u16(CHECKSUM_MISMATCH) {
-            Ok(status) => with_status(&error, status),
+            Ok(status) => with_status(error, status),
             Err(_) => error.error_response(),
         },
         _ => error.error_response(),
@@ -102,9 +102,8 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let headers = context.headers();
     check_version(headers)?;
-    let body = admission::content_length(headers);
-    let has_body = body.is_some_and(|length| length > 0)
-        || (body.is_none() && headers.contains_key(header::TRANSFER_ENCODING));
+    let body = admission::body_length(headers);
+    let has_body = body != Some(0);
     if has_body {
         check_type(headers, OFFSET_STREAM)?;
     }
@@ -132,14 +131,13 @@ pub(crate) async fn create(
     }
     let append = Append {
         offset: 0,
-        body: body.or((!has_body).then_some(0)),
+        body,
         length: None,
         is_last: false,
         completion: Completion::ByLength,
         checksum,
     };
-    let appending = uploads::append(&context.app, context.who, &upload.id, append).await?;
-    let appended = pour(appending, payload).await?;
+    let appended = pour_first(context, &upload.id, append, payload).await?;
     Ok(created(context, &upload, Some(&appended)))
 }
 
@@ -204,7 +202,7 @@ pub(crate) async fn patch(
     let offset = offset.as_deref().and_then(fields::bytes);
     let append = Append {
         offset: offset.ok_or_else(|| missing("Upload-Offset"))?,
-        body: admission::content_length(headers),
+        body: admission::body_length(headers),
         length: stated_length(headers)?,
         is_last: false,
         completion: Completion::ByLength,
@@ -220,10 +218,11 @@ pub(crate) async fn patch(
         Err(error) => return Err(error.into()),
     };
     let appended = pour(appending, payload).await?;
-    let status = uploads::status(&context.app, context.who, id, Completion::ByWord).await?;
     let mut answer = HttpResponse::NoContent();
-    if appended.file.is_none() && status.state != UploadState::Finished {
-        answer.insert_header((UPLOAD_EXPIRES, http_date(status.expires_at.seconds())));
+    if appended.file.is_none() {
+        let lifetime = context.app.limits.upload_expiry.as_secs();
+        let ends = i64::try_from(now().saturating_add(lifetime)).unwrap_or(i64::MAX);
+        answer.insert_header((UPLOAD_EXPIRES, http_date(ends)));
     }
     Ok(answer
         .insert_header((UPLOAD_OFFSET, appended.progress.offset()))

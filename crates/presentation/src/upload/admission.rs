@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use actix_web::http::{
     Method,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING},
 };
 use cloakroom_application::{App, Error, authorize, ports::RateClass};
 use cloakroom_domain::{Action, FileId};
 use percent_encoding::percent_decode_str;
 
-use crate::{Settings, caller::recognise, conditions, error::ApiError};
+use crate::{Settings, caller::recognise, conditions, error::ApiError, resumable};
 
 /// The media type of a form (RFC 7578).
 pub(crate) const FORM: &str = "multipart/form-data";
@@ -27,6 +27,13 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
         .trim()
         .parse()
         .ok()
+}
+
+/// How long a body is, where that is known before it comes: one without a length and without chunks is empty
+/// (RFC 9112 §6.3).
+pub(crate) fn body_length(headers: &HeaderMap) -> Option<u64> {
+    let is_empty = !headers.contains_key(TRANSFER_ENCODING);
+    content_length(headers).or(is_empty.then_some(0))
 }
 
 /// Whether the body is a form.
@@ -60,7 +67,8 @@ pub(crate) async fn admit(
     peer: Option<SocketAddr>,
 ) -> Result<(), ApiError> {
     let (who, attempt) = recognise(app, settings, method, headers, peer).await?;
-    if method != Method::POST && method != Method::PUT {
+    let begins = method == Method::PUT || method == Method::POST;
+    if !begins || resumable::goes_on(headers) {
         return Ok(());
     }
     if !who.may_upload() {

@@ -2,6 +2,7 @@
 
 mod callers;
 mod jwt;
+mod links;
 mod readers;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub(crate) use self::{
         RATE, REDIS, RESOURCE_POLICY, ROUNDS, SECRET_KEY,
     },
     jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
+    links::{CLAIM_TIME, LINK_KEY},
     readers::origin,
 };
 use super::secret::{MASK, Secret};
@@ -292,6 +294,12 @@ pub(crate) const FILE_SIZE: Kind<u64> = Kind::new(
     "a size of at least 1 byte, such as 104857600, 100MiB or 5GB",
     |text| size(text).filter(|size| (1..=1 << 62).contains(size)),
 );
+
+/// Between nothing that a proxy minds and what nobody wants to send for a look.
+pub(crate) const BODY_SIZE: Kind<u64> =
+    Kind::new("size", "a size from 1MiB to 1GiB, such as 16MiB", |text| {
+        size(text).filter(|size| (MIB..=1024 * MIB).contains(size))
+    });
 
 pub(crate) const UPLOAD_BUFFER: Kind<u32> =
     Kind::new("size", "a size from 24MiB to 3GiB, such as 96MiB", |text| {

@@ -239,6 +239,39 @@ settings! {
             default "off", example "x-accel";
     }
 
+    /// Links that let whoever has one read a file.
+    links: SignedLinks, "Signed links" {
+        /// How long a link is good for, unless whoever makes it says so.
+        lifetime: Duration = "CLOAKROOM_LINK_LIFETIME", SECONDS_OR_MORE,
+            default "24h", example "1h";
+        /// The longest that a link may be good for.
+        max_lifetime: Duration = "CLOAKROOM_LINK_MAX_LIFETIME", SECONDS_OR_MORE,
+            default "720h", example "168h";
+        /// What links are signed with, the same on every replica. With another key, links that were made before are
+        /// refused.
+        key: Option<Secret> = "CLOAKROOM_LINK_KEY", LINK_KEY,
+            unset "a random key, made once and kept in the database", example "the output of `openssl rand -hex 32`";
+    }
+
+    /// What the application never used.
+    claims: Claiming, "Claim or expire" {
+        /// Files that are uploaded from now on go to the trash after so long, unless the application claims them
+        /// (`POST /files/{id}/claim`). `off`: none has to be claimed, and none expires.
+        time: Option<Duration> = "CLOAKROOM_CLAIM_TIME", CLAIM_TIME,
+            default "off", example "24h";
+        /// Files younger than this, or than `CLOAKROOM_CLAIM_TIME`, are never found to be without use by
+        /// `POST /files/reconcile`.
+        reconcile_age: Duration = "CLOAKROOM_RECONCILE_AGE", DURATION,
+            default "24h", example "72h";
+    }
+
+    /// A look at the running service from outside.
+    doctor: Doctor, "Doctor" {
+        /// The token that `cloakroom doctor` looks with; `--token-file` comes before it. The service has no use for it.
+        token: Option<Secret> = "CLOAKROOM_DOCTOR_TOKEN", SECRET,
+            unset "`--token-file` is needed", example "the output of `cloakroom token create`";
+    }
+
     /// Bounds.
     limits: Limits, "Limits" {
         /// The largest file.

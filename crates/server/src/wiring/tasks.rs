@@ -49,6 +49,7 @@ fn log(outcome: Result<Result<SweepReport, cloakroom_application::Error>, JoinEr
             uploads_forgotten = report.uploads_forgotten,
             removed = report.removed,
             postponed = report.postponed,
+            unclaimed = report.unclaimed,
             "swept"
         ),
         Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "a sweep failed"),

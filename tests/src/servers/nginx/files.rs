@@ -21,8 +21,8 @@ pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16, plain: u16) 
         Some(text) => text
             .replace("{listen}", &listen)
             .replace("{upstream}", &upstream(&nginx.replicas)),
-        None if nginx.tls => cloakroom(nginx, &format!("127.0.0.1:{plain}"), offloads),
-        None => cloakroom(nginx, &listen, offloads),
+        None if nginx.tls => cloakroom(nginx, folder, &format!("127.0.0.1:{plain}"), offloads),
+        None => cloakroom(nginx, folder, &listen, offloads),
     };
     fs::write(folder.join("cloakroom.conf"), site).unwrap();
     for name in ["proxy.conf", "offload-headers.conf"] {
@@ -34,6 +34,19 @@ pub(super) fn write(nginx: &NginxBuilder, folder: &Path, port: u16, plain: u16) 
         make_certificate(&ours);
     }
     fs::write(folder.join("nginx.conf"), main(folder, nginx.silent)).unwrap();
+    for change in &nginx.changes {
+        let path = match change.file {
+            "cloakroom.conf" => folder.join(change.file),
+            other => ours.join(other),
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        let mut file = Deployed {
+            name: change.file,
+            text,
+        };
+        file.change(change.from, &change.to);
+        fs::write(&path, file.text).unwrap();
+    }
 }
 
 /// The file that a distribution has: everything outside of our files.
@@ -61,8 +74,16 @@ fn main(folder: &Path, silent: bool) -> String {
     )
 }
 
-fn cloakroom(nginx: &NginxBuilder, listen: &str, offloads: bool) -> String {
+fn cloakroom(nginx: &NginxBuilder, folder: &Path, listen: &str, offloads: bool) -> String {
     let mut file = deployed("cloakroom.conf");
+    let log = match nginx.silent {
+        true => "off".to_owned(),
+        false => format!("{}/access.log cloakroom", folder.display()),
+    };
+    file.change(
+        "access_log /var/log/nginx/cloakroom.log cloakroom;",
+        &format!("access_log {log};"),
+    );
     let replicas = "    server 127.0.0.1:8080 max_fails=2 fail_timeout=5s;  # CHANGE: a line for each replica\n\
                     \x20   server 127.0.0.1:8081 max_fails=2 fail_timeout=5s;  # CHANGE\n";
     file.change(replicas, &servers(&nginx.replicas));
@@ -153,6 +174,8 @@ fn make_certificate(folder: &Path) {
         .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
         .args(["-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        // Strict clients take no authority for a server, and others take it for its own.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args([Path::new("-keyout"), &folder.join("privkey.pem")])
         .args([Path::new("-out"), &folder.join("fullchain.pem")])
         .run();

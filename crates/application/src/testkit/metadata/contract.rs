@@ -9,6 +9,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lists;
 pub mod registry;
+pub mod sharing;
 pub mod stretches;
 pub mod upload_ends;
 pub mod uploads;
@@ -238,6 +239,7 @@ pub(super) struct Upload {
     pub(super) visibility: Visibility,
     pub(super) content_type: &'static str,
     pub(super) claim: Option<IdempotencyClaim>,
+    pub(super) claim_within: Option<Duration>,
 }
 
 impl Upload {
@@ -249,6 +251,7 @@ impl Upload {
             visibility: Visibility::Private,
             content_type: "application/octet-stream",
             claim: None,
+            claim_within: None,
         }
     }
 
@@ -334,6 +337,7 @@ impl Desk {
             name: FileName::clean(&upload.name),
             visibility: upload.visibility,
             metadata: Metadata::from_json("{\"a\":\"б\\u0000\"}".to_owned()).must(),
+            claim_within: upload.claim_within,
         };
         self.commit_to(version, upload, target).await
     }

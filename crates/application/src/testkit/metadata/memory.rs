@@ -1,18 +1,18 @@
 //! A database in memory: the same promises, under one lock.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use cloakroom_domain::{
-    AccountId, Bucket, BucketRule, File, FileId, FileName, Location, Metadata, ObjectKey, Owner,
-    Timestamp, TokenHash, Version, VersionId, Visibility,
+    AccountId, Bucket, BucketRule, File, FileId, FileName, Link, LinkId, Location, Metadata,
+    ObjectKey, Owner, ReconcileId, Timestamp, TokenHash, Version, VersionId, Visibility,
 };
 
-use super::memory_uploads::UploadRow;
-use crate::ports::{RepositoryError, RowState, ServiceToken, StoreRecord};
+use super::memory_upload_rows::UploadRow;
+use crate::ports::{RepositoryError, RowState, Run, ServiceToken, StoreRecord};
 
 /// The metadata ports, in memory.
 #[derive(Default)]
@@ -28,6 +28,9 @@ pub(super) struct State {
     pub(super) keys: HashMap<(String, String), KeyRow>,
     pub(super) stores: Vec<StoreRecord>,
     pub(super) tokens: Vec<(TokenHash, ServiceToken)>,
+    pub(super) links: BTreeMap<LinkId, LinkRow>,
+    pub(super) secrets: HashMap<String, Vec<u8>>,
+    pub(super) runs: BTreeMap<ReconcileId, RunRow>,
     /// How far the clock was put forward, in microseconds.
     ahead: i64,
     last: i64,
@@ -46,6 +49,31 @@ pub(super) struct FileRow {
     pub(super) current: VersionId,
     pub(super) current_since: Timestamp,
     pub(super) last_number: u64,
+    pub(super) claim_by: Option<Timestamp>,
+    /// Whether it is in the trash because nobody claimed it.
+    pub(super) is_unclaimed: bool,
+}
+
+pub(super) struct LinkRow {
+    pub(super) link: Link,
+    pub(super) last_used_at: Option<i64>,
+}
+
+pub(super) struct RunRow {
+    pub(super) run: Run,
+    pub(super) named: BTreeSet<FileId>,
+    /// What nobody referred to, and whether it was put in the trash; `None` until it is asked for.
+    pub(super) found: Option<BTreeMap<FileId, bool>>,
+}
+
+impl RunRow {
+    pub(super) const fn of(run: Run) -> Self {
+        Self {
+            run,
+            named: BTreeSet::new(),
+            found: None,
+        }
+    }
 }
 
 pub(super) struct VersionRow {
@@ -127,6 +155,7 @@ impl State {
             deleted_at: row.deleted_at,
             current,
             current_since: row.current_since,
+            claim_by: row.claim_by,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Files, in memory.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, time::Duration};
 
 use async_trait::async_trait;
 use cloakroom_domain::{File, FileId, Timestamp, Version, Visibility};
@@ -93,7 +93,11 @@ impl FileRepository for MemoryDatabase {
         state.file(id)
     }
 
-    async fn untrash(&self, id: &FileId) -> Result<Option<File>, RepositoryError> {
+    async fn untrash(
+        &self,
+        id: &FileId,
+        claim_within: Option<Duration>,
+    ) -> Result<Option<File>, RepositoryError> {
         let mut state = self.state();
         let now = state.instant();
         let row = state.files.get_mut(id);
@@ -101,6 +105,11 @@ impl FileRepository for MemoryDatabase {
             return Ok(None);
         };
         row.deleted_at = None;
+        row.is_unclaimed = false;
+        row.claim_by = row.claim_by.and(claim_within).map(|time| {
+            let by = now.micros() + micros(time);
+            Timestamp::from_micros(by)
+        });
         row.revision += 1;
         row.updated_at = now;
         state.file(id)
@@ -220,6 +229,7 @@ impl State {
                 name,
                 visibility,
                 metadata,
+                claim_within,
             } => {
                 if self.files.contains_key(id) {
                     let why = RepositoryError::Conflict("the file exists".into());
@@ -237,6 +247,9 @@ impl State {
                     current: commit.version,
                     current_since: now,
                     last_number: 1,
+                    claim_by: claim_within
+                        .map(|time| Timestamp::from_micros(now.micros() + micros(time))),
+                    is_unclaimed: false,
                 };
                 self.files.insert(id.clone(), row);
                 Ok(1)

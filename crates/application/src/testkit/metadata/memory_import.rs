@@ -72,6 +72,8 @@ impl FileImport for MemoryDatabase {
                 current: file.version,
                 current_since: file.created_at,
                 last_number: 1,
+                claim_by: None,
+                is_unclaimed: false,
             };
             state.files.insert(file.id.clone(), row);
             entered.push(file.id.clone());

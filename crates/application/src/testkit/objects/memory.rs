@@ -1,6 +1,7 @@
 //! An object store in memory, with faults on demand.
 
 mod parts;
+mod presign;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,8 @@ use futures_util::{StreamExt, stream};
 use self::parts::{InParts, Parts};
 use super::faults::{Fault, Faults, Outcome, Step, lost};
 use crate::ports::{
-    ListPage, ListedObject, ObjectMeta, ObjectStore, ObjectWriter, Payload, Resumable, StoreError,
-    WriteHints,
+    ListPage, ListedObject, ObjectMeta, ObjectStore, ObjectWriter, Payload, Presign, Resumable,
+    StoreError, WriteHints,
 };
 
 const CHUNK: usize = 64 * 1024;
@@ -49,25 +50,6 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// An empty store that can, in parts of so many bytes, as S3 does. What is shorter is handed back.
-    #[must_use]
-    pub fn with_parts_of(bytes: usize) -> Self {
-        Self::with(Parts::Cut(bytes.max(1)))
-    }
-
-    /// An empty store that can, in parts that grow, as a folder does.
-    #[must_use]
-    pub fn with_growing_parts() -> Self {
-        Self::with(Parts::Growing)
-    }
-
-    fn with(parts: Parts) -> Self {
-        Self(Arc::new(Inner {
-            parts,
-            ..Inner::default()
-        }))
     }
 
     /// Plants a fault at the `nth` call (1 is the next one) of a step from now on.
@@ -119,22 +101,6 @@ impl MemoryStore {
                 .map(|(key, (body, _))| (bucket.clone(), key.clone(), body.len() as u64))
         });
         all.collect()
-    }
-
-    /// Makes everything unfinished older by so much.
-    pub fn age_unfinished(&self, by: Duration) {
-        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        let earlier = |at: &mut Timestamp| *at = Timestamp::from_micros(at.micros() - by);
-        let mut state = self.0.lock();
-        let State {
-            unfinished,
-            in_parts,
-            ..
-        } = &mut *state;
-        unfinished.values_mut().for_each(|(_, _, at)| earlier(at));
-        in_parts
-            .values_mut()
-            .for_each(|it| earlier(&mut it.begun_at));
     }
 
     /// Writes begun and neither finished, aborted nor dropped, and objects in parts that are not joined.
@@ -296,6 +262,10 @@ impl ObjectStore for MemoryStore {
 
     fn driver(&self) -> &'static str {
         "memory"
+    }
+
+    fn presign(&self) -> Option<&dyn Presign> {
+        matches!(self.0.parts, Parts::Cut(_)).then_some(self)
     }
 
     fn resumable(&self) -> Option<&dyn Resumable> {

@@ -161,7 +161,7 @@ pub async fn of_many_updates_of_one_revision_one_applies(fixture: &dyn Fixture) 
 pub async fn the_trash_takes_a_file_and_gives_it_back(fixture: &dyn Fixture) {
     let desk = Desk::open(fixture).await;
     let made = desk.put(&Upload::new("f")).await;
-    assert!(desk.files.untrash(&made.id).await.must().is_none());
+    assert!(desk.files.untrash(&made.id, None).await.must().is_none());
     assert!(desk.files.trash(&made.id, 7).await.must().is_none());
     let trashed = desk.files.trash(&made.id, 1).await.must().must();
     assert!(trashed.deleted_at.is_some());
@@ -170,10 +170,10 @@ pub async fn the_trash_takes_a_file_and_gives_it_back(fixture: &dyn Fixture) {
     let found = desk.files.find(&made.id).await.must();
     assert_eq!(found, Some(trashed));
 
-    let back = desk.files.untrash(&made.id).await.must().must();
+    let back = desk.files.untrash(&made.id, None).await.must().must();
     assert_eq!((back.deleted_at, back.revision), (None, 3));
     assert_eq!(back.current, made.current);
-    let none = desk.files.untrash(&file_id("none")).await.must();
+    let none = desk.files.untrash(&file_id("none"), None).await.must();
     assert!(none.is_none());
 }
 

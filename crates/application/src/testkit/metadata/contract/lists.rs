@@ -384,7 +384,7 @@ pub async fn the_trash_shows_only_ones_own(fixture: &dyn Fixture) {
     assert_eq!(desk.set(&trash(everything())).await, ["a1", "b1"]);
     assert_eq!(desk.ids(&trash(named("b"))).await, ["b1"]);
     desk.files
-        .untrash(&super::file_id("a1"))
+        .untrash(&super::file_id("a1"), None)
         .await
         .must()
         .must();

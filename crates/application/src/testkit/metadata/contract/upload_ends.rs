@@ -25,6 +25,7 @@ fn commit_of(lease: &Lease, generation: u64) -> Commit {
         crc64: 7,
         content_type: cloakroom_domain::ContentType::octet_stream(),
         target: CommitTarget::NewFile {
+            claim_within: None,
             owner: record.target.owner.clone(),
             name: record.target.name.clone(),
             visibility: record.target.visibility,

@@ -1,6 +1,6 @@
 //! Objects in memory that are written over several requests.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -34,15 +34,73 @@ pub(super) struct InParts {
     parts: BTreeMap<u32, Part>,
 }
 
+impl InParts {
+    /// Keeps a part that somebody sent, in the place of the one before.
+    pub(super) fn receive(&mut self, number: u32, bytes: BytesMut) -> String {
+        let tag = tag(&bytes);
+        let held_by = None;
+        self.parts.insert(number, Part { bytes, held_by });
+        tag
+    }
+
+    /// Every part.
+    pub(super) fn stored(&self) -> Vec<StoredPart> {
+        let stored = |(number, part): (&u32, &Part)| StoredPart {
+            number: *number,
+            size: part.bytes.len() as u64,
+            tag: tag(&part.bytes),
+        };
+        self.parts.iter().map(stored).collect()
+    }
+}
+
 struct Part {
     bytes: BytesMut,
     /// The writer that may still let it grow.
     held_by: Option<u64>,
 }
 
+impl MemoryStore {
+    /// An empty store that can, in parts of so many bytes, as S3 does. What is shorter is handed back. Others
+    /// may send parts to it, too.
+    #[must_use]
+    pub fn with_parts_of(bytes: usize) -> Self {
+        Self::with(Parts::Cut(bytes.max(1)))
+    }
+
+    /// An empty store that can, in parts that grow, as a folder does.
+    #[must_use]
+    pub fn with_growing_parts() -> Self {
+        Self::with(Parts::Growing)
+    }
+
+    fn with(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            ..Inner::default()
+        }))
+    }
+
+    /// Makes everything unfinished older by so much.
+    pub fn age_unfinished(&self, by: Duration) {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        let earlier = |at: &mut Timestamp| *at = Timestamp::from_micros(at.micros() - by);
+        let mut state = self.0.lock();
+        let State {
+            unfinished,
+            in_parts,
+            ..
+        } = &mut *state;
+        unfinished.values_mut().for_each(|(_, _, at)| earlier(at));
+        in_parts
+            .values_mut()
+            .for_each(|it| earlier(&mut it.begun_at));
+    }
+}
+
 impl State {
     /// The unfinished object that the id names; where parts grow there is one for a key, without an id.
-    fn named(&mut self, object: &Unfinished) -> Option<u64> {
+    pub(super) fn named(&self, object: &Unfinished) -> Option<u64> {
         let named = object.write_id.as_deref();
         let mut all = self.in_parts.iter();
         let found = all.find(|(id, it)| {
@@ -53,7 +111,7 @@ impl State {
         found.map(|(id, _)| *id)
     }
 
-    fn open(&mut self, object: &Unfinished) -> u64 {
+    pub(super) fn open(&mut self, object: &Unfinished) -> u64 {
         self.begun += 1;
         let opened = InParts {
             bucket: object.bucket.clone(),

@@ -154,3 +154,27 @@ async fn a_join_whose_answer_is_lost_has_made_the_object() {
     store.join(&object, &parts).await.unwrap();
     assert_eq!(store.unfinished(), 0);
 }
+
+#[tokio::test]
+async fn parts_that_others_send_become_the_object_and_their_addresses_end() {
+    let store = MemoryStore::with_parts_of(10);
+    let (bucket, key) = address();
+    let signing = store.presign().unwrap();
+    let object = Unfinished {
+        write_id: Some(signing.open(&bucket, &key).await.unwrap()),
+        ..unfinished()
+    };
+    let valid = Duration::from_secs(1);
+    let request = signing.put_part(&object, 1, 10, valid).await.unwrap();
+    let short = store.send_part(&request.url, &sample(9, 1));
+    assert!(matches!(short, Err(StoreError::Refused(_))));
+    let tag = store.send_part(&request.url, &sample(10, 1)).unwrap();
+    let parts = signing.parts(&object).await.unwrap();
+    assert_eq!((parts[0].size, &parts[0].tag), (10, &tag));
+    store.join(&object, &parts).await.unwrap();
+    let late = store.send_part(&request.url, &sample(10, 1));
+    assert!(matches!(late, Err(StoreError::NotFound)));
+    let gone = signing.parts(&object).await;
+    assert!(matches!(gone, Err(StoreError::NotFound)));
+    assert!(MemoryStore::with_growing_parts().presign().is_none());
+}
