@@ -81,11 +81,9 @@ impl Run {
         let took = begun.elapsed();
         front.replicas = replicas;
         let cuts = cuts.unwrap_or_else(|_| panic!("the upload ended before every cut"));
-        println!(
-            "{self:?}: {took:.1?}, cut at {cuts:?}, {} killed\n  {}",
-            dead, seen["watch"]
-        );
-        self.judge(&seen["watch"]);
+        let watch = &seen["watch"];
+        println!("{self:?}: {took:.1?}, cut at {cuts:?}\n  {watch}");
+        self.judge(watch);
         let file = front
             .assert_file(1 - dead, seen["url"].as_str().unwrap(), body)
             .await;
