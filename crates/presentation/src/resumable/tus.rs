@@ -2,9 +2,9 @@
 //! concatenation.
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder, ResponseError,
+    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     web,
@@ -67,6 +67,21 @@ pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
 pub(crate) fn mark(asked: &HeaderMap, answer: &mut HeaderMap) {
     if is_spoken(asked) {
         answer.insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
+    }
+}
+
+/// The status for a client that asks how far its upload is, in place of one that says that a dependency is down.
+///
+/// tus-js-client, and so Uppy, takes every other error of a `HEAD` for the end of the upload and begins a new one at 0;
+/// on 423 it asks again later.
+pub(crate) fn while_away(asked: &HttpRequest, status: StatusCode) -> StatusCode {
+    let is_away = status.is_server_error() && status != StatusCode::INTERNAL_SERVER_ERROR;
+    let asks = asked.method() == Method::HEAD && is_spoken(asked.headers());
+    let pattern = asked.match_pattern().unwrap_or_default();
+    if is_away && asks && pattern.ends_with("/uploads/{file_id}") {
+        StatusCode::LOCKED
+    } else {
+        status
     }
 }
 

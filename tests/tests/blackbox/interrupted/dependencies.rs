@@ -6,7 +6,7 @@ use cloakroom_tests::{
     client::{Tus, sample},
     stand::Stand,
 };
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 
 use super::{begun, complete, offset};
 
@@ -117,4 +117,20 @@ async fn a_lost_answer_to_a_commit_of_the_last_bytes_is_the_truth_later() {
             assert!(found == body);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_by_tus_while_the_database_is_away_is_told_to_ask_again_and_not_that_the_upload_is_over()
+ {
+    let stand = Stand::with_own_servers(&[]).await;
+    let path = Tus::new(&stand.user()).created(5, &[]).await;
+    stand.postgres().pause();
+    let head = stand.user().call(Method::HEAD, &path);
+    let tus = head.try_clone().unwrap().header("Tus-Resumable", "1.0.0");
+    let tus = tus.send().await.unwrap();
+    let draft = head.send().await.unwrap();
+    stand.postgres().resume();
+    assert_eq!(tus.status(), StatusCode::LOCKED);
+    assert!(tus.headers().contains_key("retry-after"));
+    assert_eq!(draft.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
