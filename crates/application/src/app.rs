@@ -129,6 +129,19 @@ impl Background {
         self.tasks.spawn_on(task, &self.runtime)
     }
 
+    /// Does work to its end, also if whoever waits for it leaves meanwhile.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.spawn(work)
+            .await
+            .map_err(|error| Error::Internal(error.into()))?
+    }
+
     /// Waits until no task is left.
     pub async fn idle(&self) {
         self.tasks.close();

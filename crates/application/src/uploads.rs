@@ -25,8 +25,8 @@ pub use self::{
     append::{Append, Appended, Appending, End, append},
     checksum::Checksum,
     direct::{
-        DirectPart, DirectStatus, DirectUpload, SentPart, begin_direct, complete_direct,
-        direct_status,
+        DirectPart, DirectStatus, DirectUpload, SentPart, abandon_direct, begin_direct,
+        complete_direct, direct_status,
     },
     join::join,
 };
@@ -165,20 +165,23 @@ pub async fn status(
     if record.kind == UploadKind::Joined {
         return Ok(record.into());
     }
-    let held = match hold::hold(app, id).await? {
-        hold::Taken::Held(held) => held,
-        hold::Taken::Ended(record) => return settled(app, *record).await,
+    let settling = settle(Arc::clone(app), id.clone(), completion);
+    app.background.finish(settling).await?;
+    settled(app, find_own(app, who, id).await?).await
+}
+
+/// Ends whatever request holds the upload, and makes a file of one that is whole.
+async fn settle(app: Arc<App>, id: FileId, completion: Completion) -> Result<(), Error> {
+    let hold::Taken::Held(held) = hold::hold(&app, &id).await? else {
+        return Ok(());
     };
-    let whole = held.record().progress.is_whole();
-    if whole
-        && (completion == Completion::ByLength || held.record().state == UploadState::Completing)
-    {
-        finish::finish_soon(held).await?;
-        return settled(app, find_own(app, who, id).await?).await;
+    let record = held.record();
+    let is_asked = completion == Completion::ByLength || record.state == UploadState::Completing;
+    if record.progress.is_whole() && is_asked {
+        finish::finish(held, None).await?;
+        return Ok(());
     }
-    let record = held.record().clone();
-    held.let_go(None).await?;
-    settled(app, record).await
+    held.let_go(None).await
 }
 
 async fn settled(app: &App, record: UploadRecord) -> Result<UploadStatus, Error> {
@@ -204,13 +207,21 @@ async fn is_gone(app: &App, record: &UploadRecord) -> Result<bool, Error> {
 /// As [`status`].
 pub async fn terminate(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(), Error> {
     let record = find_own(app, who, id).await?;
-    if record.state.is_live() {
-        match hold::hold(app, id).await? {
-            hold::Taken::Held(held) => return held.terminate().await,
-            hold::Taken::Ended(record) => return give_up_ended(app, *record).await,
-        }
+    let app = Arc::clone(app);
+    let background = app.background.clone();
+    background
+        .finish(async move { give_up(&app, record).await })
+        .await
+}
+
+async fn give_up(app: &Arc<App>, record: UploadRecord) -> Result<(), Error> {
+    if !record.state.is_live() {
+        return give_up_ended(app, record).await;
     }
-    give_up_ended(app, record).await
+    match hold::hold(app, &record.id).await? {
+        hold::Taken::Held(held) => held.terminate().await,
+        hold::Taken::Ended(record) => give_up_ended(app, *record).await,
+    }
 }
 
 async fn give_up_ended(app: &App, record: UploadRecord) -> Result<(), Error> {

@@ -37,7 +37,8 @@ impl UploadKind {
 /// Where an upload is in its life.
 ///
 /// `Open` → `Completing` → `Finished`; from either of the first two also to `Failed` or `Terminated`; what is `Open`
-/// or waits as a finished partial upload can become `Expired`. Nothing leads back.
+/// or waits as a finished partial upload can become `Expired`. Nothing leads back, but that an upload whose file could
+/// not be made now is `Open` again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UploadState {
     /// Created; bytes may be appended.

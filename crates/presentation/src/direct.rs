@@ -167,9 +167,7 @@ pub(crate) async fn abandon(
     who: Caller,
     id: FileIdPath,
 ) -> Result<HttpResponse, ApiError> {
-    let app = app.into_inner();
-    uploads::direct_status(&app, &who, &id).await?;
-    uploads::terminate(&app, &who, &id).await?;
+    uploads::abandon_direct(&app.into_inner(), &who, &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -121,8 +121,7 @@ pub(crate) async fn front(
         answer = answer.into_response(redirect);
     }
     let asked = answer.request().clone();
-    let status = resumable::tus::while_away(&asked, answer.status());
-    *answer.response_mut().status_mut() = status;
+    resumable::tus::wait_while_away(answer.response_mut(), &asked);
     linked::keep_to_itself(asked.uri(), answer.headers_mut());
     decorate(answer.headers_mut(), &settings, asked.headers(), id);
     if let Some(verdict) = asked.extensions().get() {

@@ -145,6 +145,9 @@ async fn settled(outcome: JoinHandle<Result<Appended, Error>>) -> Result<Appende
 }
 
 fn check_open(record: &UploadRecord, append: &Append) -> Result<(), Error> {
+    if append.completion == Completion::ByWord && record.kind != UploadKind::Whole {
+        return Err(Error::UploadMissing);
+    }
     let is_closed = matches!(record.kind, UploadKind::Joined | UploadKind::Direct);
     if is_closed || record.state == UploadState::Finished {
         return Err(ended(record, append));

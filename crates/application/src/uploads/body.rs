@@ -101,6 +101,7 @@ impl Receiving {
     async fn write(&mut self, mut data: Bytes) -> Result<(), Error> {
         while !data.is_empty() {
             let cut = self.opened().await?.until_cut();
+            self.have_numbers().await?;
             let room = cut.map_or(STEP, |room| usize::try_from(room).unwrap_or(usize::MAX));
             let chunk = data.split_to(room.min(data.len()));
             let length = chunk.len() as u64;
@@ -124,6 +125,16 @@ impl Receiving {
         Ok(())
     }
 
+    /// Gets more numbers of parts before those that were given are used up: whoever takes the upload over gets the ones
+    /// behind them, and no number may be used twice.
+    async fn have_numbers(&mut self) -> Result<(), Error> {
+        let position = self.sink.as_ref().and_then(Sink::position);
+        if position.is_none_or(|position| self.kept.has_numbers(&position)) {
+            return Ok(());
+        }
+        self.save().await
+    }
+
     /// Keeps the offset from time to time, and lets go of memory that a slow client would hold.
     async fn keep_up(&mut self) -> Result<(), Error> {
         let waiting = self.kept.at.elapsed();
@@ -138,9 +149,7 @@ impl Receiving {
         if self.kept.reached() > self.kept.offset {
             return match self.save().await {
                 // It may be back before the body ends; until then the offset stands where it was.
-                Err(Error::Repository(RepositoryError::Unavailable(error)))
-                    if self.has_numbers_left() =>
-                {
+                Err(Error::Repository(RepositoryError::Unavailable(error))) => {
                     tracing::warn!(%error, "the offset of an upload could not be kept");
                     self.kept.at = Instant::now();
                     Ok(())
@@ -153,12 +162,6 @@ impl Receiving {
             return self.park().await;
         }
         Ok(())
-    }
-
-    /// Whether parts can be begun for a while with the numbers that were given.
-    fn has_numbers_left(&self) -> bool {
-        let next = self.sink.as_ref().and_then(Sink::position);
-        next.is_none_or(|next| next.next_number + 8 < self.kept.numbers_end)
     }
 
     /// Makes everything durable and keeps it; the next bytes open a sink of their own.

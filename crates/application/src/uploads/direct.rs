@@ -1,7 +1,7 @@
 //! Uploads straight to the store: the client sends parts to presigned addresses, and what arrived is read and hashed
 //! before it is a file.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cloakroom_domain::{
     File, FileId, Principal, Timestamp, UploadKind, UploadProgress, UploadState,
@@ -9,13 +9,13 @@ use cloakroom_domain::{
 
 use super::{
     NewResumable,
-    finish::finish_soon,
+    finish::finish,
     hold::{Held, Taken, hold},
     sink::unfinished,
 };
 use crate::{
     App, Error, StoreOperation,
-    ports::{Saved, SignedRequest, StoredPart, Stretch, UploadRecord},
+    ports::{NewUploadRow, Saved, SignedRequest, StoredPart, Stretch, UploadRecord},
 };
 
 /// The smallest part, in bytes; the last one may be smaller. Every S3 store takes it.
@@ -93,8 +93,14 @@ pub async fn begin_direct(
         kind: UploadKind::Direct,
         ..new
     };
-    let record = app.uploads.create(super::new_row(app, who, new)?).await?;
-    let Taken::Held(held) = hold(app, &record.id).await? else {
+    let row = super::new_row(app, who, new)?;
+    let opening = open(Arc::clone(app), row, size);
+    app.background.finish(opening).await
+}
+
+async fn open(app: Arc<App>, row: NewUploadRow, size: u64) -> Result<DirectUpload, Error> {
+    let record = app.uploads.create(row).await?;
+    let Taken::Held(held) = hold(&app, &record.id).await? else {
         return Err(Error::UploadGone);
     };
     match sign(&held, size).await {
@@ -130,6 +136,8 @@ async fn sign(held: &Held, size: u64) -> Result<(Vec<DirectPart>, String), Error
     let valid = held.app.limits.upload_expiry.min(LONGEST);
     let mut parts = Vec::new();
     for (number, size) in (1..).zip(part_sizes(size)) {
+        // Signing takes the processor a while, and others wait for it.
+        tokio::task::yield_now().await;
         let request = presign.put_part(&object, number, size, valid).await;
         parts.push(DirectPart {
             number,
@@ -180,19 +188,29 @@ pub async fn complete_direct(
     if record.state != UploadState::Open || record.progress.is_whole() {
         return go_on(app, record).await;
     }
-    let held = match hold(app, id).await? {
-        Taken::Held(held) => held,
-        Taken::Ended(record) => return go_on(app, *record).await,
+    let noting = note(Arc::clone(app), id.clone(), sent.to_vec());
+    app.background.finish(noting).await?;
+    go_on(app, find_direct(app, who, id).await?).await
+}
+
+/// Writes down the parts that were sent, so that any replica can make the file of them.
+async fn note(app: Arc<App>, id: FileId, sent: Vec<SentPart>) -> Result<(), Error> {
+    let Taken::Held(held) = hold(&app, &id).await? else {
+        return Ok(());
     };
-    let stretches = match verify(&held, sent).await {
-        Ok(stretches) => stretches,
+    if held.record().progress.is_whole() {
+        return held.let_go(None).await;
+    }
+    match verify(&held, &sent).await {
+        Ok(stretches) => {
+            let saved = whole(&held, stretches);
+            held.let_go(Some(saved)).await
+        }
         Err(error) => {
             held.let_go(None).await?;
-            return Err(error);
+            Err(error)
         }
-    };
-    let held = announce_whole(held, stretches).await?;
-    wait_for(app, held).await
+    }
 }
 
 /// How far the caller's direct upload is. One that broke off while it was read is read again.
@@ -225,19 +243,35 @@ async fn go_on(app: &Arc<App>, record: UploadRecord) -> Result<DirectStatus, Err
             file.map(|file| DirectStatus::File(Box::new(file)))
                 .ok_or(Error::UploadGone)
         }
-        UploadState::Failed => Err(Error::DigestMismatch),
+        UploadState::Failed if record.target.digest.is_some() => Err(Error::DigestMismatch),
+        UploadState::Failed => Err(Error::UploadGone),
         UploadState::Expired | UploadState::Terminated => Err(Error::UploadGone),
         UploadState::Open if !record.progress.is_whole() => Ok(DirectStatus::Open {
             size: record.progress.length().unwrap_or_default(),
             expires_at: record.expires_at,
         }),
-        UploadState::Open | UploadState::Completing => match hold(app, &record.id).await {
-            Ok(Taken::Held(held)) => wait_for(app, held).await,
-            Ok(Taken::Ended(record)) if record.state.is_live() => Ok(DirectStatus::Verifying),
-            Ok(Taken::Ended(record)) => Box::pin(go_on(app, *record)).await,
-            Err(Error::UploadHeld) => Ok(DirectStatus::Verifying),
-            Err(error) => Err(error),
-        },
+        UploadState::Open | UploadState::Completing => read(app, record).await,
+    }
+}
+
+/// Reads what was sent and makes the file of it; the caller waits for that a while.
+async fn read(app: &Arc<App>, record: UploadRecord) -> Result<DirectStatus, Error> {
+    let reading = app.background.spawn({
+        let (app, id) = (Arc::clone(app), record.id.clone());
+        async move {
+            match hold(&app, &id).await? {
+                Taken::Held(held) => finish(held, None).await.map(drop),
+                Taken::Ended(_) => Ok(()),
+            }
+        }
+    });
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Err(_) | Ok(Ok(Err(Error::UploadHeld))) => return Ok(DirectStatus::Verifying),
+        Ok(outcome) => outcome.map_err(|error| Error::Internal(error.into()))??,
+    }
+    match app.uploads.find(&record.id).await? {
+        Some(record) if !record.state.is_live() => Box::pin(go_on(app, record)).await,
+        _ => Ok(DirectStatus::Verifying),
     }
 }
 
@@ -270,20 +304,24 @@ async fn verify(held: &Held, sent: &[SentPart]) -> Result<Vec<Stretch>, Error> {
     if let Some(missing) = named.iter().position(|seen| !seen) {
         return bad(format!("part {} is not named", missing + 1));
     }
+    let parts: HashMap<u32, &StoredPart> = parts.iter().map(|part| (part.number, part)).collect();
+    let tags: HashMap<u32, &str> = sent
+        .iter()
+        .map(|part| (part.number, bare(&part.tag)))
+        .collect();
     let mut start = 0;
     let mut stretches = Vec::with_capacity(sizes.len());
     for (number, size) in (1..).zip(sizes) {
-        let Some(part) = parts.iter().find(|part| part.number == number) else {
+        let Some(part) = parts.get(&number) else {
             return bad(format!("part {number} has not arrived"));
         };
-        let said = sent.iter().find(|said| said.number == number);
-        let is_same = said.is_some_and(|said| bare(&said.tag) == bare(&part.tag));
+        let is_same = tags.get(&number).is_some_and(|tag| *tag == bare(&part.tag));
         if !is_same || part.size != size {
             return bad(format!(
                 "part {number} is another than the one that arrived"
             ));
         }
-        stretches.push(Stretch::part(start, StoredPart::clone(part)));
+        stretches.push(Stretch::part(start, (*part).clone()));
         start += size;
     }
     Ok(stretches)
@@ -294,33 +332,26 @@ fn bare(tag: &str) -> &str {
     tag.trim().trim_matches('"')
 }
 
-/// Keeps the parts, so that any replica can make the file of them.
-async fn announce_whole(mut held: Held, stretches: Vec<Stretch>) -> Result<Held, Error> {
+/// What keeps the parts of an upload that is whole.
+fn whole(held: &Held, stretches: Vec<Stretch>) -> Saved {
     let record = held.record();
     let length = record.progress.length();
-    let whole = UploadProgress::restore(length.unwrap_or_default(), length);
-    let progress = whole.unwrap_or(record.progress);
+    let progress = UploadProgress::restore(length.unwrap_or_default(), length);
     let write_id = record.write_id.clone().unwrap_or_default();
-    let saved = Saved {
-        progress,
+    Saved {
+        progress: progress.unwrap_or(record.progress),
         stretches,
-        ..opened(&held, write_id)
-    };
-    held.save(saved).await?;
-    held.lease.record.progress = progress;
-    Ok(held)
+        ..opened(held, write_id)
+    }
 }
 
-/// Reads what was sent; the caller waits for that a while.
-async fn wait_for(app: &Arc<App>, held: Held) -> Result<DirectStatus, Error> {
-    let work = app.background.spawn(finish_soon(held));
-    match tokio::time::timeout(PATIENCE, work).await {
-        Err(_) => Ok(DirectStatus::Verifying),
-        Ok(outcome) => match outcome.map_err(|error| Error::Internal(error.into()))?? {
-            Some(file) => Ok(DirectStatus::File(file)),
-            None => Err(Error::Internal("a direct upload that is no file".into())),
-        },
-    }
+/// Gives the caller's direct upload up.
+///
+/// # Errors
+/// As [`terminate`](super::terminate).
+pub async fn abandon_direct(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(), Error> {
+    find_direct(app, who, id).await?;
+    super::terminate(app, who, id).await
 }
 
 #[cfg(test)]

@@ -13,10 +13,7 @@ use super::{
 use crate::{
     App, Error, StoreOperation,
     hashes::Hashes,
-    ports::{
-        COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload,
-        RepositoryError,
-    },
+    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload},
 };
 
 /// How often whoever makes a file shows a sign of life.
@@ -40,18 +37,6 @@ pub(super) async fn finish(held: Held, hashes: Option<Hashes>) -> Result<Option<
     .await
 }
 
-/// As [`finish`], in a task that goes on if the caller leaves.
-///
-/// # Errors
-/// As [`finish`].
-pub(super) async fn finish_soon(held: Held) -> Result<Option<Box<File>>, Error> {
-    let background = held.app.background.clone();
-    background
-        .spawn(finish(held, None))
-        .await
-        .map_err(|error| Error::Internal(error.into()))?
-}
-
 /// Does the work that gives a body and its hashes, showing signs of life, and commits what came of it.
 ///
 /// # Errors
@@ -60,13 +45,14 @@ pub(super) async fn watched(
     held: Held,
     work: impl AsyncFnOnce(&Held) -> Result<(Body, Hashes), Error>,
 ) -> Result<Option<Box<File>>, Error> {
-    if !held
-        .app
-        .uploads
-        .completing(held.id(), held.generation())
-        .await?
-    {
-        return Err(Error::UploadHeld);
+    let uploads = &held.app.uploads;
+    match uploads.completing(held.id(), held.generation()).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Error::UploadHeld),
+        Err(error) => {
+            let _ = held.let_go(None).await;
+            return Err(error.into());
+        }
     }
     let outcome = tokio::select! {
         outcome = work(&held) => outcome,
@@ -92,8 +78,8 @@ pub(super) async fn watched(
         return Err(Error::DigestMismatch);
     }
     let committed = commit(&held, body, &hashes).await;
-    if let Err(Error::Repository(RepositoryError::Unavailable(_))) = &committed {
-        // The upload is whole; whoever asks next tries again.
+    if committed.is_err() {
+        // Whoever asks next tries again. Under an old generation, or after a commit that did happen, it has no effect.
         let _ = held.let_go(None).await;
     }
     committed

@@ -1,8 +1,11 @@
 //! Holding an upload: one request at a time changes it, and the newest one wins.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use cloakroom_domain::{FileId, UploadState};
+use cloakroom_domain::{FileId, Timestamp, UploadState};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -109,7 +112,8 @@ impl Held {
         kept.then_some(()).ok_or(Error::UploadHeld)
     }
 
-    /// What keeps everything as the record has it, but for the numbers of parts that were begun since.
+    /// What keeps everything as the record has it, the end of its time too, but for the numbers of parts that were begun
+    /// since. For a holder that has saved nothing.
     pub(super) fn unchanged(&self, next_number: u32) -> Saved {
         let record = self.record();
         Saved {
@@ -119,7 +123,7 @@ impl Held {
             next_number: next_number.max(record.next_number),
             changed_from: record.progress.offset(),
             stretches: Vec::new(),
-            lifetime: self.app.limits.upload_expiry,
+            lifetime: left_until(record.expires_at).min(self.app.limits.upload_expiry),
         }
     }
 
@@ -165,4 +169,13 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// How long it is until then; a second at least.
+fn left_until(instant: Timestamp) -> Duration {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let then = Duration::from_micros(u64::try_from(instant.micros()).unwrap_or_default());
+    then.saturating_sub(now).max(Duration::from_secs(1))
 }

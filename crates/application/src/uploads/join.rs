@@ -47,7 +47,9 @@ pub async fn join(
     };
     let row = super::new_row(app, who, new)?;
     let id = row.id.clone();
-    let work = app.background.spawn(run(Arc::clone(app), row, partials));
+    let work = app
+        .background
+        .spawn(run_to_its_end(Arc::clone(app), row, partials));
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(outcome) => outcome.map_err(|error| Error::Internal(error.into()))??,
         Err(_) => tracing::debug!("joining takes longer than its caller waits"),
@@ -80,6 +82,23 @@ async fn find_all(app: &App, who: &Principal, ids: &[FileId]) -> Result<Vec<Uplo
         partials.push(partial);
     }
     Ok(partials)
+}
+
+/// Joins, and fails the upload if that fails: nobody may wait for it any more, and its partial uploads are still there.
+async fn run_to_its_end(
+    app: Arc<App>,
+    row: NewUploadRow,
+    partials: Vec<UploadRecord>,
+) -> Result<(), Error> {
+    let id = row.id.clone();
+    let outcome = run(Arc::clone(&app), row, partials).await;
+    if let Err(error) = &outcome {
+        tracing::warn!(%error, upload = %id, "partial uploads could not be joined");
+        if let Ok(hold::Taken::Held(held)) = hold::hold(&app, &id).await {
+            held.fail("the partial uploads could not be joined").await?;
+        }
+    }
+    outcome
 }
 
 async fn run(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> Result<(), Error> {

@@ -14,12 +14,14 @@ use crate::{
 pub(super) struct Kept {
     /// The offset in the rows.
     pub(super) offset: u64,
+    /// The state of the hashes at that offset.
+    state: Option<Vec<u8>>,
     /// When that was last changed.
     pub(super) at: Instant,
     /// Where the writer of parts is.
     pub(super) position: WritePosition,
     /// The numbers of parts that were given end here.
-    pub(super) numbers_end: u32,
+    numbers_end: u32,
     /// The last part and the pieces behind it, as in the rows.
     tail: Vec<Stretch>,
     /// Stretches that are durable and in no row yet.
@@ -32,6 +34,7 @@ impl Kept {
     pub(super) fn new(record: &UploadRecord, tail: Vec<Stretch>) -> Self {
         Self {
             offset: record.progress.offset(),
+            state: record.hashes.clone(),
             at: Instant::now(),
             position: WritePosition {
                 write_id: record.write_id.clone(),
@@ -57,6 +60,11 @@ impl Kept {
     /// The last part, if there is one.
     pub(super) fn last_part(&self) -> Option<&Stretch> {
         self.tail.iter().rev().find(|it| it.piece().is_none())
+    }
+
+    /// Whether a writer there may begin another part, and a last one, with the numbers that were given.
+    pub(super) const fn has_numbers(&self, position: &WritePosition) -> bool {
+        position.next_number + 2 <= self.numbers_end
     }
 
     /// Enters stretches that became durable. A part that has grown takes its own place.
@@ -95,6 +103,8 @@ impl Kept {
         };
         let state = if offset == progress.offset() {
             hashes.map(Hashes::save)
+        } else if offset == self.offset {
+            self.state.clone()
         } else {
             self.hashes_at(offset)
         };
@@ -112,6 +122,7 @@ impl Kept {
     /// What was to be kept is in the rows.
     pub(super) fn mark_kept(&mut self, saved: Saved) {
         self.offset = saved.progress.offset();
+        self.state = saved.hashes;
         self.at = Instant::now();
         self.numbers_end = saved.next_number + NUMBERS_AT_A_TIME;
         if saved.stretches.is_empty() {

@@ -12,6 +12,7 @@ mod root;
 mod temp;
 #[cfg(test)]
 mod tests;
+mod unflushed;
 mod writer;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};

@@ -70,18 +70,17 @@ pub(crate) fn mark(asked: &HeaderMap, answer: &mut HeaderMap) {
     }
 }
 
-/// The status for a client that asks how far its upload is, in place of one that says that a dependency is down.
+/// Has a client that asks how far its upload is ask again where it would be told that a dependency is down.
 ///
 /// tus-js-client, and so Uppy, takes every other error of a `HEAD` for the end of the upload and begins a new one at 0;
 /// on 423 it asks again later.
-pub(crate) fn while_away(asked: &HttpRequest, status: StatusCode) -> StatusCode {
+pub(crate) fn wait_while_away<B>(answer: &mut HttpResponse<B>, asked: &HttpRequest) {
+    let status = answer.status();
     let is_away = status.is_server_error() && status != StatusCode::INTERNAL_SERVER_ERROR;
     let asks = asked.method() == Method::HEAD && is_spoken(asked.headers());
     let pattern = asked.match_pattern().unwrap_or_default();
     if is_away && asks && pattern.ends_with("/uploads/{file_id}") {
-        StatusCode::LOCKED
-    } else {
-        status
+        *answer.status_mut() = StatusCode::LOCKED;
     }
 }
 

@@ -64,7 +64,9 @@ impl UploadRow {
         let was_held = self.record.is_held;
         let tail = self.tail();
         let last_part = tail.iter().find_map(Stretch::as_part);
-        let is_settled = last_part.is_none_or(|part| part.number >= self.loose_below);
+        let is_settled = last_part.map_or(self.loose_below <= 1, |part| {
+            part.number >= self.loose_below
+        });
         let first = self.record.next_number;
         if was_held {
             self.loose_below = first;
@@ -156,6 +158,11 @@ impl State {
 
     /// Leaves nothing of an upload but its body.
     pub(super) fn clear(&mut self, id: &FileId, body: VersionId) {
+        self.doom_bodies(id, Some(body), 0);
+    }
+
+    /// Dooms what is pending for an upload, bar one. Pieces that no stretch names may still be on their way.
+    pub(super) fn doom_bodies(&mut self, id: &FileId, spared: Option<VersionId>, delay: i64) {
         let named: Vec<VersionId> = self
             .uploads
             .get(id)
@@ -165,13 +172,16 @@ impl State {
             })
             .unwrap_or_default();
         for version in self.bodies(id) {
-            if version != body {
-                let delay = if named.contains(&version) {
-                    0
-                } else {
-                    ABANDONED
-                };
-                self.doom(version, delay);
+            if Some(version) != spared {
+                let is_named = named.contains(&version);
+                self.doom(
+                    version,
+                    if is_named {
+                        delay
+                    } else {
+                        delay.max(ABANDONED)
+                    },
+                );
             }
         }
     }

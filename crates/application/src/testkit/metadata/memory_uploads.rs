@@ -187,14 +187,12 @@ impl UploadRepository for MemoryDatabase {
         if !waits && state.held(id, generation).is_none() {
             return Ok(false);
         }
+        state.doom_bodies(id, None, micros(delay));
         let Some(row) = state.uploads.get_mut(id) else {
             return Ok(false);
         };
         row.end(ending, now);
         row.record.failure = failure.map(str::to_owned);
-        for version in state.bodies(id) {
-            state.doom(version, micros(delay));
-        }
         Ok(true)
     }
 
@@ -210,11 +208,9 @@ impl UploadRepository for MemoryDatabase {
         over.sort_unstable();
         over.truncate(limit as usize);
         for (_, id, is_held) in &over {
+            state.doom_bodies(id, None, if *is_held { ABANDONED } else { 0 });
             if let Some(row) = state.uploads.get_mut(id) {
                 row.end(UploadState::Expired, now);
-            }
-            for version in state.bodies(id) {
-                state.doom(version, if *is_held { ABANDONED } else { 0 });
             }
         }
         Ok(over.len() as u64)

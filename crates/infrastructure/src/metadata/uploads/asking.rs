@@ -87,7 +87,7 @@ async fn take(
     let tail: Vec<StretchRow> = session.all(TAIL, args![id]).await?;
     let tail: Vec<Stretch> = into_all(tail)?;
     let last_part = tail.iter().find_map(Stretch::as_part);
-    let is_settled = last_part.is_none_or(|part| part.number >= loose_below);
+    let is_settled = last_part.map_or(loose_below <= 1, |part| part.number >= loose_below);
     Ok(Asked::Ours(Box::new(Lease {
         is_alone: !record.is_held && is_settled,
         tail,

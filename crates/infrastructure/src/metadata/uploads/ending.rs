@@ -49,10 +49,13 @@ pub(in crate::metadata) const FORGET: Sql = sql! {
      FROM stale)"
 };
 
-/// Whatever is pending for these uploads.
+/// Whatever is pending for these uploads. A piece that no stretch names is that of a request which was overtaken, and may
+/// still be on its way.
 pub(in crate::metadata) const DOOM: Sql = sql! {
-    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE state = 'pending' AND upload_id IS NOT \
-     NULL AND upload_id ", EACH
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + CASE WHEN version_id IN (SELECT \
+     s.version_id FROM upload_stretches AS s WHERE s.upload_id = file_versions.upload_id AND s.version_id IS NOT NULL) \
+     OR version_id = (SELECT u.version_id FROM uploads AS u WHERE u.upload_id = file_versions.upload_id) THEN $2 ELSE \
+     $3 END WHERE state = 'pending' AND upload_id ", EACH
 };
 
 /// What is pending for an upload besides its body. Pieces that no stretch names are those of requests that were
@@ -156,6 +159,9 @@ async fn clear(session: &mut Session, id: &str, body: &str) -> Result<(), Reposi
 /// Leaves nothing of uploads.
 async fn doom(session: &mut Session, ids: &[&str], delay: i64) -> Result<(), RepositoryError> {
     let ids = json!(ids).to_string();
-    session.run(DOOM, args![ids.as_str(), delay]).await?;
+    let unnamed = delay.max(ABANDONED_MICROS);
+    session
+        .run(DOOM, args![ids.as_str(), delay, unnamed])
+        .await?;
     session.run(FORGET_STRETCHES, args![ids]).await.map(drop)
 }

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     failpoint::Step,
     root::{Root, settled},
+    unflushed::Unflushed,
 };
 use crate::stores::budget::Pool;
 
@@ -44,7 +45,12 @@ pub(super) fn patience(bytes: u64) -> Duration {
 }
 
 /// Appends the pieces to the file. Blocks.
-pub(super) fn write_all(root: &Root, file: &OwnedFd, pieces: &[Bytes]) -> io::Result<()> {
+pub(super) fn write_all(
+    root: &Root,
+    file: &OwnedFd,
+    pieces: &[Bytes],
+    unflushed: &mut Unflushed,
+) -> io::Result<()> {
     root.failpoints.meet(Step::Write)?;
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut left = &mut slices[..];
@@ -58,7 +64,8 @@ pub(super) fn write_all(root: &Root, file: &OwnedFd, pieces: &[Bytes]) -> io::Re
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+    unflushed.grow(file, bytes)
 }
 
 /// A file that grows at its end.

@@ -21,6 +21,7 @@ use super::{
     batches::{Appending, Batches, write_all},
     layout::Address,
     root::{FILE_MODE, Root, write_trouble},
+    unflushed::Unflushed,
 };
 use crate::stores::budget::Pool;
 
@@ -81,6 +82,7 @@ struct PartFile {
     root: Arc<Root>,
     address: Arc<Address>,
     file: OwnedFd,
+    unflushed: Unflushed,
     number: u32,
     size: u64,
     /// Whether its name is on disk.
@@ -99,6 +101,7 @@ impl PartFile {
             && let Some(file) = Self::grow(&root, &address, part)?
         {
             return Ok(Self {
+                unflushed: Unflushed::none(Arc::clone(&root)),
                 root,
                 address,
                 file,
@@ -109,6 +112,7 @@ impl PartFile {
         }
         match Self::create(&root, &address, number) {
             Ok(file) => Ok(Self {
+                unflushed: Unflushed::none(Arc::clone(&root)),
                 root,
                 address,
                 file,
@@ -159,6 +163,7 @@ impl PartFile {
             Ok(())
         });
         flushed.map_err(write_trouble)?;
+        self.unflushed.flushed();
         self.is_named = true;
         Ok(self)
     }
@@ -175,7 +180,7 @@ impl PartFile {
 impl Appending for PartFile {
     fn append(mut self, pieces: &[Bytes]) -> Result<Self, StoreError> {
         // What was written half lies beyond the size that anybody knows.
-        write_all(&self.root, &self.file, pieces).map_err(write_trouble)?;
+        write_all(&self.root, &self.file, pieces, &mut self.unflushed).map_err(write_trouble)?;
         self.size += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         Ok(self)
     }

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -35,6 +35,8 @@ pub(super) struct Root {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
     pub(super) failpoints: Failpoints,
+    /// Bytes of all files that were written and are not on disk yet.
+    pub(super) unflushed: AtomicU64,
     known: Mutex<HashSet<String>>,
 }
 
@@ -47,6 +49,7 @@ impl Root {
             fd,
             path,
             failpoints: Failpoints::default(),
+            unflushed: AtomicU64::new(0),
             known: Mutex::default(),
         })
     }

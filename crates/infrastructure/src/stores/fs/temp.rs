@@ -10,6 +10,7 @@ use super::{
     batches::{Appending, write_all},
     layout::Address,
     root::{FILE_MODE, Root, write_trouble},
+    unflushed::Unflushed,
 };
 
 /// An unfinished file. Every method blocks. Dropping it removes the file in the background.
@@ -18,6 +19,7 @@ pub(super) struct Temp {
     root: Arc<Root>,
     address: Arc<Address>,
     file: OwnedFd,
+    unflushed: Unflushed,
     /// Whether the file is still there to be removed.
     armed: bool,
 }
@@ -32,6 +34,7 @@ impl Temp {
         });
         match created {
             Ok(file) => Ok(Self {
+                unflushed: Unflushed::none(Arc::clone(&root)),
                 root,
                 address,
                 file,
@@ -79,8 +82,8 @@ impl Temp {
 }
 
 impl Appending for Temp {
-    fn append(self, pieces: &[Bytes]) -> Result<Self, StoreError> {
-        match write_all(&self.root, &self.file, pieces) {
+    fn append(mut self, pieces: &[Bytes]) -> Result<Self, StoreError> {
+        match write_all(&self.root, &self.file, pieces, &mut self.unflushed) {
             Ok(()) => Ok(self),
             Err(error) => Err(self.fail(error)),
         }
