@@ -12,6 +12,7 @@ mod finish;
 mod hold;
 mod join;
 mod kept;
+mod part_sizes;
 mod sink;
 
 use std::{sync::Arc, time::Duration};
@@ -142,6 +143,31 @@ fn new_row(app: &App, who: &Principal, new: NewResumable) -> Result<NewUploadRow
     })
 }
 
+/// Whether bytes may be sent for the caller's upload, as far as that can be told without asking for it. They are judged
+/// again when they come.
+///
+/// # Errors
+/// As [`append`].
+pub async fn admit(
+    app: &App,
+    who: &Principal,
+    id: &FileId,
+    offset: u64,
+    body: Option<u64>,
+) -> Result<(), Error> {
+    let record = find_own(app, who, id).await?;
+    if is_gone(app, &record).await? {
+        return Err(Error::UploadGone);
+    }
+    // Whoever holds it may be about to move it there.
+    if record.is_held || record.state != UploadState::Open {
+        return Ok(());
+    }
+    let limit = app.limits.max_file_size;
+    let placed = record.progress.place(offset, body, limit);
+    placed.map_err(|error| body::refusal(error, offset))
+}
+
 /// How far the caller's upload is. A request that still sends bytes for it is ended first, so the offset stands;
 /// an upload that has every byte and was not made a file, because a replica died over it, is made one now.
 ///
@@ -207,6 +233,13 @@ async fn is_gone(app: &App, record: &UploadRecord) -> Result<bool, Error> {
 /// As [`status`].
 pub async fn terminate(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(), Error> {
     let record = find_own(app, who, id).await?;
+    if record.kind == UploadKind::Direct {
+        return Err(Error::UploadMissing);
+    }
+    give_up_to_the_end(app, record).await
+}
+
+async fn give_up_to_the_end(app: &Arc<App>, record: UploadRecord) -> Result<(), Error> {
     let app = Arc::clone(app);
     let background = app.background.clone();
     background

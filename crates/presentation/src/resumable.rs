@@ -28,9 +28,13 @@ use futures_util::StreamExt;
 use crate::{
     Settings,
     caller::Caller,
+    conditions,
     error::ApiError,
     params::FileIdPath,
-    upload::body::{self, Inbound},
+    upload::{
+        admission,
+        body::{self, Inbound},
+    },
     wire,
 };
 
@@ -154,9 +158,32 @@ fn announce(app: &App) -> HttpResponse {
         .finish()
 }
 
-/// Whether a request stands for one with another method, and so begins no upload.
-pub(crate) fn goes_on(headers: &HeaderMap) -> bool {
-    headers.contains_key(METHOD_OVERRIDE)
+/// Whether a request for an upload that waits for `100 Continue` may send its bytes.
+///
+/// # Errors
+/// What the request will be refused with, as far as its head tells.
+pub(crate) async fn admit(
+    app: &App,
+    who: &Caller,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    tus::check_version(headers)?;
+    let is_tus = tus::is_spoken(headers);
+    check_type(
+        headers,
+        if is_tus {
+            tus::OFFSET_STREAM
+        } else {
+            draft::PARTIAL
+        },
+    )?;
+    let id = FileId::parse(id).map_err(|_| Error::UploadMissing)?;
+    let offset = conditions::text(headers, UPLOAD_OFFSET);
+    let offset = offset.as_deref().and_then(fields::bytes);
+    let offset = offset.ok_or_else(|| missing("Upload-Offset"))?;
+    let body = admission::content_length(headers);
+    Ok(uploads::admit(app, who, &id, offset, body).await?)
 }
 
 /// The method that a request stands for.

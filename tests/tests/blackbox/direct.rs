@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom_tests::{
-    client::{Client, expect, header, id, refused, sample, sha256},
+    client::{Client, Raw, expect, header, id, refused, sample, sha256},
     service::Setup,
     stand::Stand,
 };
@@ -281,4 +281,56 @@ async fn a_store_that_cannot_sign_is_409_and_bad_requests_are_told() {
         .json(&request)
         .send();
     refused(nobody.await.unwrap(), 401, "AUTH_001").await;
+}
+
+#[tokio::test]
+async fn a_part_that_was_begun_anew_and_broke_off_can_be_sent_again_or_the_upload_given_up() {
+    let stand = stand().await;
+    let api = stand.user();
+    let body = sample(9 * MIB, 5);
+    for gives_up in [false, true] {
+        let upload = begin(&api, json!({"filename": "a", "size": body.len()})).await;
+        let parts = send(&upload, &body).await;
+        break_off(&upload["parts"][0], &body[..MIB]).await;
+        let answer = complete(&api, id(&upload), &parts).await;
+        // Some stores keep the part that was whole.
+        if answer.status() == StatusCode::CREATED {
+            continue;
+        }
+        refused(answer, 422, "VAL_001").await;
+        let path = format!("/files/direct/{}", id(&upload));
+        if gives_up {
+            let delete = api.call(Method::DELETE, &path).send().await.unwrap();
+            assert_eq!(delete.status(), StatusCode::NO_CONTENT);
+            continue;
+        }
+        let state = expect(api.get(&path).send().await.unwrap(), StatusCode::OK).await;
+        assert_eq!(state["state"], "uploading");
+        let parts = send(&upload, &body).await;
+        expect(
+            complete(&api, id(&upload), &parts).await,
+            StatusCode::CREATED,
+        )
+        .await;
+        assert_eq!(api.bytes(&format!("/files/{}", id(&upload))).await, body);
+    }
+}
+
+/// Sends the head of a part and the beginning of its bytes, and hangs up.
+async fn break_off(part: &Value, some: &[u8]) {
+    let url = reqwest::Url::parse(part["url"].as_str().unwrap()).unwrap();
+    let host = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let target = format!("{}?{}", url.path(), url.query().unwrap());
+    let mut raw = Raw::connect(&format!("http://{host}")).await;
+    let size = &part["size"];
+    let head = format!("PUT {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n");
+    raw.send(head).await.unwrap();
+    raw.send(some).await.unwrap();
+    stand_by().await;
+    drop(raw);
+    stand_by().await;
+}
+
+async fn stand_by() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
 }

@@ -145,11 +145,14 @@ async fn settled(outcome: JoinHandle<Result<Appended, Error>>) -> Result<Appende
 }
 
 fn check_open(record: &UploadRecord, append: &Append) -> Result<(), Error> {
-    if append.completion == Completion::ByWord && record.kind != UploadKind::Whole {
+    let is_elsewhere = match append.completion {
+        Completion::ByWord => record.kind != UploadKind::Whole,
+        Completion::ByLength => record.kind == UploadKind::Direct,
+    };
+    if is_elsewhere {
         return Err(Error::UploadMissing);
     }
-    let is_closed = matches!(record.kind, UploadKind::Joined | UploadKind::Direct);
-    if is_closed || record.state == UploadState::Finished {
+    if record.kind == UploadKind::Joined || record.state == UploadState::Finished {
         return Err(ended(record, append));
     }
     Ok(())

@@ -11,18 +11,13 @@ use super::{
     NewResumable,
     finish::finish,
     hold::{Held, Taken, hold},
+    part_sizes::part_sizes,
     sink::unfinished,
 };
 use crate::{
     App, Error, StoreOperation,
-    ports::{NewUploadRow, Saved, SignedRequest, StoredPart, Stretch, UploadRecord},
+    ports::{NewUploadRow, Saved, SignedRequest, StoreError, StoredPart, Stretch, UploadRecord},
 };
-
-/// The smallest part, in bytes; the last one may be smaller. Every S3 store takes it.
-const LEAST_PART: u64 = 8 * 1024 * 1024;
-
-/// The most parts of an upload.
-const MAX_PARTS: u64 = 9_000;
 
 /// An address is never valid for longer: no S3 store signs for more.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -148,17 +143,6 @@ async fn sign(held: &Held, size: u64) -> Result<(Vec<DirectPart>, String), Error
     Ok((parts, write_id))
 }
 
-/// The sizes of the parts of so many bytes, in order.
-fn part_sizes(size: u64) -> impl Iterator<Item = u64> {
-    const MIB: u64 = 1024 * 1024;
-    let part = size
-        .div_ceil(MAX_PARTS)
-        .next_multiple_of(MIB)
-        .max(LEAST_PART);
-    let starts = (0..size.div_ceil(part)).map(move |number| number * part);
-    starts.map(move |start| part.min(size - start))
-}
-
 fn opened(held: &Held, write_id: String) -> Saved {
     let record = held.record();
     Saved {
@@ -260,7 +244,10 @@ async fn read(app: &Arc<App>, record: UploadRecord) -> Result<DirectStatus, Erro
         let (app, id) = (Arc::clone(app), record.id.clone());
         async move {
             match hold(&app, &id).await? {
-                Taken::Held(held) => finish(held, None).await.map(drop),
+                Taken::Held(held) => match finish(held, None).await {
+                    Err(error) if is_for_good(&error) => reopen(&app, &id).await,
+                    outcome => outcome.map(drop),
+                },
                 Taken::Ended(_) => Ok(()),
             }
         }
@@ -273,6 +260,32 @@ async fn read(app: &Arc<App>, record: UploadRecord) -> Result<DirectStatus, Erro
         Some(record) if !record.state.is_live() => Box::pin(go_on(app, record)).await,
         _ => Ok(DirectStatus::Verifying),
     }
+}
+
+/// Whether the store will not join these parts however often it is asked, such as after one was begun anew.
+const fn is_for_good(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Store {
+            source: StoreError::Refused(_) | StoreError::Broken(_),
+            ..
+        }
+    )
+}
+
+/// Lets parts be sent again.
+async fn reopen(app: &Arc<App>, id: &FileId) -> Result<(), Error> {
+    if let Taken::Held(held) = hold(app, id).await? {
+        let none = UploadProgress::restore(0, held.record().progress.length());
+        let saved = Saved {
+            progress: none.unwrap_or(held.record().progress),
+            changed_from: 0,
+            ..held.unchanged(0)
+        };
+        held.let_go(Some(saved)).await?;
+    }
+    let why = "the store does not join these parts; send again what was sent twice or broke off";
+    Err(Error::BadValue(why.to_owned()))
 }
 
 /// Compares what the client says with what the store has and with what was agreed.
@@ -350,30 +363,6 @@ fn whole(held: &Held, stretches: Vec<Stretch>) -> Saved {
 /// # Errors
 /// As [`terminate`](super::terminate).
 pub async fn abandon_direct(app: &Arc<App>, who: &Principal, id: &FileId) -> Result<(), Error> {
-    find_direct(app, who, id).await?;
-    super::terminate(app, who, id).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_cover_every_byte_and_are_never_too_many_or_too_small() {
-        const MIB: u64 = 1024 * 1024;
-        for size in [
-            1,
-            MIB,
-            LEAST_PART,
-            LEAST_PART + 1,
-            500 * MIB,
-            6_000_000 * MIB,
-        ] {
-            let sizes: Vec<u64> = part_sizes(size).collect();
-            assert_eq!(sizes.iter().sum::<u64>(), size);
-            assert!(sizes.len() as u64 <= MAX_PARTS, "{size}");
-            let (last, others) = sizes.split_last().unwrap();
-            assert!(*last > 0 && others.iter().all(|part| *part >= LEAST_PART));
-        }
-    }
+    let record = find_direct(app, who, id).await?;
+    super::give_up_to_the_end(app, record).await
 }

@@ -93,7 +93,7 @@ async fn run_to_its_end(
     let id = row.id.clone();
     let outcome = run(Arc::clone(&app), row, partials).await;
     if let Err(error) = &outcome {
-        tracing::warn!(%error, upload = %id, "partial uploads could not be joined");
+        tracing::warn!(%error, upload = %id, "partial uploads were not joined");
         if let Ok(hold::Taken::Held(held)) = hold::hold(&app, &id).await {
             held.fail("the partial uploads could not be joined").await?;
         }
@@ -109,27 +109,42 @@ async fn run(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> R
     let sources: Vec<Location> = partials.iter().map(|it| it.location.clone()).collect();
     finish::watched(held, async |held| {
         let mut hashes = Hashes::new();
-        assemble::write_object(held, &sources, Some(&mut hashes)).await?;
+        if let Err(error) = assemble::write_object(held, &sources, Some(&mut hashes)).await {
+            return Err(gone_or(&app, &partials, error).await?);
+        }
+        use_up(&app, &partials).await?;
         let body = Body {
             version: held.record().version,
             location: held.record().location.clone(),
         };
         Ok((body, hashes))
     })
-    .await?;
+    .await
+    .map(drop)
+}
+
+/// Bytes that could not be read may be those of an upload that another request has joined meanwhile.
+async fn gone_or(app: &App, partials: &[UploadRecord], error: Error) -> Result<Error, Error> {
     for partial in partials {
+        let now = app.uploads.find(&partial.id).await?;
+        if now.is_none_or(|now| now.state.is_gone()) {
+            return Ok(Error::UploadGone);
+        }
+    }
+    Ok(error)
+}
+
+/// Ends the partial uploads, whose bytes are read by now. Of several that join the same ones, one gets them.
+async fn use_up(app: &App, partials: &[UploadRecord]) -> Result<(), Error> {
+    for partial in partials {
+        let (id, generation) = (&partial.id, partial.generation);
+        let state = UploadState::Terminated;
         let ended = app
             .uploads
-            .end(
-                &partial.id,
-                partial.generation,
-                UploadState::Terminated,
-                None,
-                Duration::ZERO,
-            )
-            .await;
-        if !matches!(ended, Ok(true)) {
-            tracing::warn!(upload = %partial.id, "a joined partial upload is left until it expires");
+            .end(id, generation, state, None, Duration::ZERO)
+            .await?;
+        if !ended {
+            return Err(Error::UploadGone);
         }
     }
     Ok(())

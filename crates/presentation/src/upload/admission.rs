@@ -67,8 +67,15 @@ pub(crate) async fn admit(
     peer: Option<SocketAddr>,
 ) -> Result<(), ApiError> {
     let (who, attempt) = recognise(app, settings, method, headers, peer).await?;
-    let begins = method == Method::PUT || method == Method::POST;
-    if !begins || resumable::goes_on(headers) {
+    let path = path
+        .strip_prefix(settings.mount.trim_end_matches('/'))
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    if let Some(id) = path.strip_prefix("uploads/") {
+        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+        return resumable::admit(app, &who, &id, headers).await;
+    }
+    if method != Method::PUT && method != Method::POST {
         return Ok(());
     }
     if !who.may_upload() {
@@ -81,12 +88,8 @@ pub(crate) async fn admit(
     // The permit itself is taken once the request goes on.
     app.rates.check(RateClass::Upload, who.counted_as())?;
     check_length(headers, app.limits.max_file_size)?;
-    let segment = path
-        .strip_prefix(settings.mount.trim_end_matches('/'))
-        .unwrap_or_default();
-    let segment = segment.trim_start_matches('/');
-    if method == Method::PUT && !segment.is_empty() && !segment.contains('/') {
-        let id = percent_decode_str(segment).decode_utf8_lossy().into_owned();
+    if method == Method::PUT && !path.is_empty() && !path.contains('/') {
+        let id = percent_decode_str(path).decode_utf8_lossy().into_owned();
         let id =
             FileId::parse(id).map_err(|error| Error::BadValue(format!("the file's id {error}")))?;
         authorize(app, &who, &id, Action::Write).await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cloakroom_tests::{
-    client::{Tus, offset_in, sample},
+    client::{Raw, Tus, offset_in, sample},
     service::Setup,
     stand::Stand,
 };
@@ -162,4 +162,33 @@ async fn bytes_of_a_silent_client_are_durable_though_nobody_asks() {
     assert_eq!(answer.status, 204, "{}", answer.text());
     let found = stand.user().bytes(&path.replace("/uploads", "")).await;
     assert!(found == body);
+}
+
+#[tokio::test]
+async fn who_waits_for_100_continue_is_refused_before_it_sends_a_byte() {
+    let stand = Stand::simple().await;
+    let path = Tus::new(&stand.user()).created(LENGTH, &[]).await;
+    let signed = format!("Authorization: Bearer {}\r\n", stand.user_token());
+    let cases = [
+        (path.as_str(), "", "application/offset+octet-stream", 0, 401),
+        (&path, &signed, "application/offset+octet-stream", 7, 409),
+        (&path, &signed, "text/plain", 0, 415),
+        (
+            "/files/uploads/none",
+            &signed,
+            "application/offset+octet-stream",
+            0,
+            404,
+        ),
+    ];
+    for (path, signed, kind, offset, status) in cases {
+        let mut raw = Raw::connect(&stand.base()).await;
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nHost: x\r\n{signed}Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
+             Content-Type: {kind}\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n"
+        );
+        raw.send(head).await.unwrap();
+        let answer = raw.answer(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(answer.status, status, "{kind} {offset}");
+    }
 }

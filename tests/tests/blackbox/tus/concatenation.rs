@@ -192,3 +192,23 @@ async fn together_they_may_not_be_larger_than_the_limit() {
     stand.swept().await;
     stand.assert_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_finals_of_the_same_partial_uploads_at_once_one_gets_them() {
+    let (_stand, tus) = stand().await;
+    let (first, second) = (sample(100_000, 1), sample(100_000, 2));
+    let paths = [tus.partial(&first).await, tus.partial(&second).await];
+    let joins = (0..12).map(|_| tus.join(&[&paths[0], &paths[1]]).send());
+    let mut files = Vec::new();
+    for answer in futures_util::future::join_all(joins).await {
+        let answer = answer.unwrap();
+        let status = answer.status();
+        if status == StatusCode::CREATED {
+            files.push(path_of(header(&answer, "location")).replace("/uploads", ""));
+        } else {
+            assert_eq!(status, StatusCode::GONE);
+        }
+    }
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(tus.client().bytes(&files[0]).await == [first, second].concat());
+}

@@ -53,9 +53,9 @@ pub(in crate::metadata) const FORGET: Sql = sql! {
 /// still be on its way.
 pub(in crate::metadata) const DOOM: Sql = sql! {
     "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + CASE WHEN version_id IN (SELECT \
-     s.version_id FROM upload_stretches AS s WHERE s.upload_id = file_versions.upload_id AND s.version_id IS NOT NULL) \
-     OR version_id = (SELECT u.version_id FROM uploads AS u WHERE u.upload_id = file_versions.upload_id) THEN $2 ELSE \
-     $3 END WHERE state = 'pending' AND upload_id ", EACH
+     s.version_id FROM upload_stretches AS s WHERE s.version_id IS NOT NULL AND s.upload_id ", EACH, ") OR version_id IN \
+     (SELECT u.version_id FROM uploads AS u WHERE u.upload_id ", EACH, ") THEN $2 ELSE $3 END WHERE state = 'pending' \
+     AND upload_id ", EACH
 };
 
 /// What is pending for an upload besides its body. Pieces that no stretch names are those of requests that were

@@ -85,6 +85,8 @@ struct PartFile {
     unflushed: Unflushed,
     number: u32,
     size: u64,
+    /// Bytes that are known to be on disk.
+    durable: u64,
     /// Whether its name is on disk.
     is_named: bool,
 }
@@ -107,6 +109,7 @@ impl PartFile {
                 file,
                 number: part.number,
                 size: part.size,
+                durable: part.size,
                 is_named: true,
             });
         }
@@ -118,6 +121,7 @@ impl PartFile {
                 file,
                 number,
                 size: 0,
+                durable: 0,
                 is_named: false,
             }),
             Err(error) => Err(write_trouble(error)),
@@ -164,6 +168,7 @@ impl PartFile {
         });
         flushed.map_err(write_trouble)?;
         self.unflushed.flushed();
+        self.durable = self.size;
         self.is_named = true;
         Ok(self)
     }
@@ -179,8 +184,14 @@ impl PartFile {
 
 impl Appending for PartFile {
     fn append(mut self, pieces: &[Bytes]) -> Result<Self, StoreError> {
-        // What was written half lies beyond the size that anybody knows.
-        write_all(&self.root, &self.file, pieces, &mut self.unflushed).map_err(write_trouble)?;
+        let written = write_all(&self.root, &self.file, pieces, &mut self.unflushed);
+        if let Err(error) = written {
+            // What counts for nothing must not fill the disk until the upload ends.
+            if let Err(left) = rustix::fs::ftruncate(&self.file, self.durable) {
+                tracing::warn!(error = %left, "what was written of a part could not be cut off again");
+            }
+            return Err(write_trouble(error));
+        }
         self.size += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         Ok(self)
     }

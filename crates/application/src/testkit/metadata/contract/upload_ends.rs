@@ -108,18 +108,24 @@ pub async fn a_commit_makes_the_upload_a_file_of_its_id(fixture: &dyn Fixture) {
     assert_eq!(dock.rows().await.len(), 1);
 }
 
-/// A body that is not an upload's is not committed as one.
+/// A body that is not an upload's is not committed as one; that of a piece, which may hold everything, is.
 pub async fn a_commit_that_names_no_upload_of_its_body_is_lost(fixture: &dyn Fixture) {
     let dock = Dock::open(fixture).await;
     let lease = dock.held("f").await;
     let (plain, _) = dock.desk.pending(&Upload::new("plain")).await;
     let piece = version_of(&dock.piece(&lease, 0, 3).await);
-    for version in [plain, piece, VersionId::random()] {
+    for version in [plain, VersionId::random()] {
         let commit = commit_of(&lease, lease.record.generation);
         assert!(dock.is_lost(Commit { version, ..commit }).await);
     }
     assert_eq!(dock.state(&lease.record.id).await, UploadState::Open);
     assert_eq!(dock.rows().await.len(), 3);
+    let commit = commit_of(&lease, lease.record.generation);
+    let version = piece;
+    let whole = Commit { version, ..commit };
+    let file = dock.desk.files.commit(whole).await.must();
+    assert_eq!(file.current.id, piece);
+    assert_eq!(dock.state(&lease.record.id).await, UploadState::Finished);
 }
 
 /// The file is there, or the upload is the other's; never both, never neither.
@@ -192,7 +198,7 @@ pub async fn whoever_makes_a_file_is_left_alone_while_it_shows_signs_of_life(
     assert_eq!(dock.ask_first(id).await, Asked::Completing);
     assert!(dock.release(&next, None).await);
     let last = dock.take(id).await;
-    assert_eq!(last.record.state, UploadState::Completing);
+    assert_eq!(last.record.state, UploadState::Open);
     let commit = commit_of(&last, last.record.generation);
     dock.desk.files.commit(commit).await.must();
 }
