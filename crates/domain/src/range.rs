@@ -88,16 +88,24 @@ fn parse(field: &str) -> Option<Vec<Spec>> {
 }
 
 fn parse_spec(spec: &str) -> Option<Spec> {
-    let (first, last) = spec.split_once('-')?;
-    if first.is_empty() {
+    let (first_digits, last) = spec.split_once('-')?;
+    if first_digits.is_empty() {
         return number(last).map(Spec::Suffix);
     }
-    let first = number(first)?;
+    let first = number(first_digits)?;
     if last.is_empty() {
         return Some(Spec::FromTo(first, None));
     }
+    let (from, to) = (significant(first_digits), significant(last));
     let last = number(last)?;
-    (first <= last).then_some(Spec::FromTo(first, Some(last)))
+    // As texts: numbers beyond 64 bits must not come out equal.
+    let is_ordered = (from.len(), from) <= (to.len(), to);
+    is_ordered.then_some(Spec::FromTo(first, Some(last)))
+}
+
+/// Digits without leading zeros.
+fn significant(digits: &str) -> &str {
+    digits.trim_start_matches('0')
 }
 
 /// Decimal digits only; beyond 64 bits it is as good as the end of any file.
@@ -141,6 +149,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_end_before_the_start_is_malformed_however_large_both_are() {
+        let large = "8".to_owned() + &"0".repeat(30);
+        for (field, outcome) in [
+            (
+                format!("bytes={large}-3174100485882526254177"),
+                RangeOutcome::Whole,
+            ),
+            (
+                format!("bytes={large}-{large}"),
+                RangeOutcome::Unsatisfiable,
+            ),
+            (
+                format!("bytes=00{large}-0{large}"),
+                RangeOutcome::Unsatisfiable,
+            ),
+            (format!("bytes={large}1-{large}"), RangeOutcome::Whole),
+            ("bytes=0-0".to_owned(), RangeOutcome::of("bytes=00-000", 10)),
+        ] {
+            assert_eq!(RangeOutcome::of(&field, 10), outcome, "{field}");
+        }
+    }
 
     fn parts(field: &str, size: u64) -> Vec<(u64, u64)> {
         match RangeOutcome::of(field, size) {
