@@ -52,8 +52,11 @@ fn read(field: &str) -> Option<Vec<Asked>> {
             ("", last) => Asked::Last(number(last)?),
             (first, "") => Asked::From(number(first)?),
             (first, last) => {
+                let digits = |text: &str| text.trim_start_matches('0').to_owned();
+                let (from, to) = (digits(first), digits(last));
                 let (first, last) = (number(first)?, number(last)?);
-                if last < first {
+                // As texts: no number of any length is cut short.
+                if (to.len(), &to) < (from.len(), &from) {
                     return None;
                 }
                 Asked::FromTo(first, last)

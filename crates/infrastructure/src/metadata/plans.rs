@@ -207,7 +207,7 @@ fn queries() -> Vec<(String, Sql, Vec<Arg>)> {
         (
             "bodies of uploads".to_owned(),
             uploads::DOOM,
-            args!["[\"u5\",\"u6\"]", 0_i64, 1_i64],
+            args!["[\"u5\",\"u6\"]", 0_i64],
         ),
         ("link".to_owned(), links::FIND, args!["l77", 1_i64]),
         (

@@ -158,11 +158,6 @@ impl State {
 
     /// Leaves nothing of an upload but its body.
     pub(super) fn clear(&mut self, id: &FileId, body: VersionId) {
-        self.doom_bodies(id, Some(body), 0);
-    }
-
-    /// Dooms what is pending for an upload, bar one. Pieces that no stretch names may still be on their way.
-    pub(super) fn doom_bodies(&mut self, id: &FileId, spared: Option<VersionId>, delay: i64) {
         let named: Vec<VersionId> = self
             .uploads
             .get(id)
@@ -172,17 +167,17 @@ impl State {
             })
             .unwrap_or_default();
         for version in self.bodies(id) {
-            if Some(version) != spared {
+            if version != body {
                 let is_named = named.contains(&version);
-                self.doom(
-                    version,
-                    if is_named {
-                        delay
-                    } else {
-                        delay.max(ABANDONED)
-                    },
-                );
+                self.doom(version, if is_named { 0 } else { ABANDONED });
             }
+        }
+    }
+
+    /// Dooms what is pending for an upload.
+    pub(super) fn doom_bodies(&mut self, id: &FileId, delay: i64) {
+        for version in self.bodies(id) {
+            self.doom(version, delay);
         }
     }
 

@@ -187,7 +187,7 @@ impl UploadRepository for MemoryDatabase {
         if !waits && state.held(id, generation).is_none() {
             return Ok(false);
         }
-        state.doom_bodies(id, None, micros(delay));
+        state.doom_bodies(id, micros(delay));
         let Some(row) = state.uploads.get_mut(id) else {
             return Ok(false);
         };
@@ -208,7 +208,7 @@ impl UploadRepository for MemoryDatabase {
         over.sort_unstable();
         over.truncate(limit as usize);
         for (_, id, is_held) in &over {
-            state.doom_bodies(id, None, if *is_held { ABANDONED } else { 0 });
+            state.doom_bodies(id, if *is_held { ABANDONED } else { 0 });
             if let Some(row) = state.uploads.get_mut(id) {
                 row.end(UploadState::Expired, now);
             }

@@ -49,13 +49,10 @@ pub(in crate::metadata) const FORGET: Sql = sql! {
      FROM stale)"
 };
 
-/// Whatever is pending for these uploads. A piece that no stretch names is that of a request which was overtaken, and may
-/// still be on its way.
+/// Whatever is pending for these uploads.
 pub(in crate::metadata) const DOOM: Sql = sql! {
-    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + CASE WHEN version_id IN (SELECT \
-     s.version_id FROM upload_stretches AS s WHERE s.version_id IS NOT NULL AND s.upload_id ", EACH, ") OR version_id IN \
-     (SELECT u.version_id FROM uploads AS u WHERE u.upload_id ", EACH, ") THEN $2 ELSE $3 END WHERE state = 'pending' \
-     AND upload_id ", EACH
+    "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE state = 'pending' AND upload_id ",
+    EACH
 };
 
 /// What is pending for an upload besides its body. Pieces that no stretch names are those of requests that were
@@ -159,9 +156,6 @@ async fn clear(session: &mut Session, id: &str, body: &str) -> Result<(), Reposi
 /// Leaves nothing of uploads.
 async fn doom(session: &mut Session, ids: &[&str], delay: i64) -> Result<(), RepositoryError> {
     let ids = json!(ids).to_string();
-    let unnamed = delay.max(ABANDONED_MICROS);
-    session
-        .run(DOOM, args![ids.as_str(), delay, unnamed])
-        .await?;
+    session.run(DOOM, args![ids.as_str(), delay]).await?;
     session.run(FORGET_STRETCHES, args![ids]).await.map(drop)
 }
