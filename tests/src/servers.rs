@@ -1,6 +1,7 @@
-//! Real PostgreSQL, Redis, nginx, Garage, Django and `rclone serve s3`: shared by a whole test run, or a test's own to
-//! freeze and kill.
+//! Real PostgreSQL, Redis, nginx, Garage, Django, `rclone serve s3`, Azurite and servers of WebDAV and SFTP: shared by a whole test run,
+//! or a test's own to freeze and kill.
 
+mod azurite;
 pub mod django;
 pub mod garage;
 mod nginx;
@@ -9,6 +10,8 @@ pub mod rclone;
 mod redis;
 mod s3;
 mod s3_server;
+mod sftp;
+mod webdav;
 
 use std::{
     env,
@@ -19,12 +22,15 @@ use std::{
 use crate::process::{PATIENCE, Process};
 
 pub use self::{
+    azurite::{Azurite, AzuriteAccess},
     django::Django,
     nginx::{Nginx, NginxBuilder},
     postgres::{Postgres, PostgresAccess, programs as postgres_programs},
     redis::Redis,
     s3::S3Access,
     s3_server::S3Server,
+    sftp::{SftpAccess, SftpServer},
+    webdav::{WebdavAccess, WebdavServer},
 };
 
 /// The variable with the address of the shared PostgreSQL's administrator.
@@ -33,6 +39,16 @@ pub const POSTGRES: &str = "CLOAKROOM_TEST_POSTGRES";
 pub const GARAGE: &str = "CLOAKROOM_TEST_GARAGE";
 /// The variable with the shared `rclone serve s3`, as [`S3Access`] writes itself.
 pub const RCLONE_S3: &str = "CLOAKROOM_TEST_RCLONE_S3";
+/// The variable with the shared `rclone serve webdav`, as [`WebdavAccess`] writes itself.
+pub const RCLONE_WEBDAV: &str = "CLOAKROOM_TEST_RCLONE_WEBDAV";
+/// The variable with the shared nginx with WebDAV, as [`WebdavAccess`] writes itself.
+pub const NGINX_WEBDAV: &str = "CLOAKROOM_TEST_NGINX_WEBDAV";
+/// The variable with the shared `rclone serve sftp`, as [`SftpAccess`] writes itself.
+pub const RCLONE_SFTP: &str = "CLOAKROOM_TEST_RCLONE_SFTP";
+/// The variable with the shared server of OpenSSH, as [`SftpAccess`] writes itself.
+pub const SSHD: &str = "CLOAKROOM_TEST_SSHD";
+/// The variable with the shared Azurite, as [`AzuriteAccess`] writes itself.
+pub const AZURITE: &str = "CLOAKROOM_TEST_AZURITE";
 
 /// How often a server is tried on another port before giving up.
 const TRIES: u32 = 5;

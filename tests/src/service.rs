@@ -283,6 +283,15 @@ impl Service {
         self.process.stop(Signal::TERM, patience).await
     }
 
+    /// Changes a setting for the next start, and for commands; nothing takes it away.
+    ///
+    /// # Panics
+    /// There are replicas, which have the same settings.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let place = Arc::get_mut(&mut self.place).expect("a service without replicas");
+        place.environment.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Starts it again, stopped or not, on the same port with the same data.
     pub async fn restart(&mut self) {
         if self.process.ended().is_none() {

@@ -5,10 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cloakroom_domain::{Action, File, FileId, Principal, PrincipalKind};
+use cloakroom_domain::{
+    Action, BucketKey, BucketName, BucketRight, File, FileId, ObjectBucket, Principal,
+    PrincipalKind, TokenHash,
+};
 
 use crate::{
-    App, Error, permissions,
+    App, Error,
+    objects::{Slot, rights},
+    permissions,
     ports::{Credential, CredentialError},
 };
 
@@ -36,6 +41,16 @@ impl<T> Authorized<T> {
     }
 }
 
+impl Authorized<Slot> {
+    /// The object to read.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub fn into_file(self) -> Result<Authorized<File>, Error> {
+        self.0.object.map(Authorized).ok_or(Error::NotFound)
+    }
+}
+
 /// A recognised caller, with the credential that it was recognised by: other services are asked in its name.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -50,6 +65,26 @@ impl Deref for Caller {
 
     fn deref(&self) -> &Principal {
         &self.principal
+    }
+}
+
+impl Caller {
+    /// Refuses everybody but an admin.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::KindForbidden`].
+    pub const fn must_be_admin(&self) -> Result<(), Error> {
+        match self.principal.kind {
+            PrincipalKind::Admin => Ok(()),
+            PrincipalKind::Anonymous => Err(Error::Unauthenticated),
+            _ => Err(Error::KindForbidden),
+        }
+    }
+
+    /// The hash of a service's token.
+    pub(crate) fn service_token(&self) -> Option<TokenHash> {
+        let is_service = self.principal.kind == PrincipalKind::Service;
+        self.principal.token.filter(|_| is_service)
     }
 }
 
@@ -133,10 +168,64 @@ async fn judge(
     match file {
         Some(file) if who.may_without_asking(&file, action) => Ok(Authorized(file)),
         _ if anonymous => Err(Error::Unauthenticated),
+        // An object: what may be done to it is its bucket's to say, and not at this place.
+        Some(file) if file.owner.is_bucket() => Err(Error::Forbidden),
         Some(file) if permissions::allows(app, who, &file.id, action).await? => {
             Ok(Authorized(file))
         }
         Some(_) => Err(Error::Forbidden),
         None => Err(Error::NotFound),
     }
+}
+
+/// Gives a right in a bucket, by its policy. A name that no bucket can have is that of none.
+///
+/// # Errors
+/// A caller without any right in it cannot tell a bucket from none: [`Error::Unauthenticated`] without a credential,
+/// else [`Error::NotFound`]. One with another right: [`Error::Forbidden`], or [`Error::KindForbidden`] if callers of its
+/// kind never have this one.
+pub async fn authorize_bucket(
+    app: &App,
+    who: &Caller,
+    name: &str,
+    right: BucketRight,
+) -> Result<Authorized<ObjectBucket>, Error> {
+    let bucket = match BucketName::parse(name) {
+        Ok(name) => app.buckets.bucket(&name).await?,
+        Err(_) => None,
+    };
+    let rights = match &bucket {
+        Some(bucket) => rights(app, who, bucket).await?,
+        None => Vec::new(),
+    };
+    match bucket {
+        Some(bucket) if rights.contains(&right) => Ok(Authorized(bucket)),
+        _ if who.kind == PrincipalKind::Anonymous => Err(Error::Unauthenticated),
+        Some(_) if !rights.is_empty() => Err(match who.kind {
+            PrincipalKind::Service => Error::Forbidden,
+            _ => Error::KindForbidden,
+        }),
+        _ => Err(Error::NotFound),
+    }
+}
+
+/// Gives a right to an object, or to a key that leads to none yet. What there is under the key is looked up once the
+/// right is known.
+///
+/// # Errors
+/// As [`authorize_bucket`].
+pub async fn authorize_object(
+    app: &App,
+    who: &Caller,
+    bucket: &str,
+    key: &BucketKey,
+    right: BucketRight,
+) -> Result<Authorized<Slot>, Error> {
+    let Authorized(bucket) = authorize_bucket(app, who, bucket, right).await?;
+    let object = app.buckets.object(&bucket.name, key).await?;
+    Ok(Authorized(Slot {
+        bucket,
+        key: key.clone(),
+        object,
+    }))
 }

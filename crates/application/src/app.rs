@@ -1,19 +1,18 @@
 //! The ports and limits that every use case works with.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use cloakroom_domain::{Location, StoreId};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Error, Permissions, Rates, Turns,
+    Error, Permissions, Rates, Scrubbing, Stores, Turns,
     claims::Claims,
     hot::HotBodies,
     links::Links,
     ports::{
-        Authenticator, Dependency, FileRepository, ObjectStore, RevocationFeed, StoreRegistry,
-        TokenRepository, UploadRepository, VersionLedger,
+        Authenticator, BucketRepository, Dependency, FileRepository, Meter, MigrationRepository,
+        RevocationFeed, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
     },
 };
 
@@ -28,37 +27,11 @@ pub struct Limits {
     pub upload_expiry: Duration,
     /// Bytes of a deleted version stay for so long.
     pub delete_delay: Duration,
-    /// An object whose write had an unknown outcome is deleted again after so long.
+    /// An object whose write had an unknown outcome is deleted again after so long, and one whose row expired no
+    /// sooner: what was sent last may still land.
     pub uncertain_delay: Duration,
     /// The time between two sweeps; a deletion that failed is tried again then.
     pub sweep_interval: Duration,
-}
-
-/// The opened stores by their id in the registry.
-#[derive(Clone, Default)]
-pub struct Stores(HashMap<StoreId, Arc<dyn ObjectStore>>);
-
-impl Stores {
-    /// Over these stores.
-    #[must_use]
-    pub const fn new(stores: HashMap<StoreId, Arc<dyn ObjectStore>>) -> Self {
-        Self(stores)
-    }
-
-    /// The store that holds this address.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] if the registry names a store that this process has not opened.
-    pub fn at(&self, location: &Location) -> Result<&Arc<dyn ObjectStore>, Error> {
-        self.0.get(&location.store).ok_or_else(|| {
-            Error::Internal(format!("the store {} is not opened", location.store).into())
-        })
-    }
-
-    /// Every opened store.
-    pub fn iter(&self) -> impl Iterator<Item = (StoreId, &Arc<dyn ObjectStore>)> {
-        self.0.iter().map(|(id, store)| (*id, store))
-    }
 }
 
 /// What the use cases work with. Made once, by the wiring.
@@ -67,6 +40,8 @@ pub struct App {
     pub files: Arc<dyn FileRepository>,
     /// The write protocol's rows.
     pub ledger: Arc<dyn VersionLedger>,
+    /// Buckets of objects, and the names in them.
+    pub buckets: Arc<dyn BucketRepository>,
     /// Uploads that take several requests.
     pub uploads: Arc<dyn UploadRepository>,
     /// Who of this process holds one of them.
@@ -75,6 +50,8 @@ pub struct App {
     pub tokens: Arc<dyn TokenRepository>,
     /// Which stores there are.
     pub registry: Arc<dyn StoreRegistry>,
+    /// Moving everything to another store.
+    pub migrations: Arc<dyn MigrationRepository>,
     /// Those stores, opened.
     pub stores: Stores,
     /// Small bodies that are read often.
@@ -91,6 +68,10 @@ pub struct App {
     pub revocations: Arc<dyn RevocationFeed>,
     /// Signed links.
     pub links: Links,
+    /// Reading stored bytes again.
+    pub scrubbing: Scrubbing,
+    /// What is counted for an operator's charts.
+    pub meter: Arc<dyn Meter>,
     /// What the application has to claim, and what it still refers to.
     pub claims: Claims,
     /// Work that outlives its request.

@@ -67,11 +67,12 @@ pub const fn is_application(who: &Caller) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`is_application`]; [`Error::NotFound`] if there is no such file, or it was put in the trash otherwise;
-/// [`Error::Forbidden`] to a service of another account.
+/// [`Error::Forbidden`] to a service of another account, and for an object of a bucket.
 pub async fn claim(app: &App, who: &Caller, id: &FileId) -> Result<File, Error> {
     is_application(who)?;
     let file = app.files.find_fresh(id).await?.ok_or(Error::NotFound)?;
-    if !who.is_admin() && who.account.as_ref() != Some(file.account()) {
+    let is_its = who.account.as_ref() == Some(file.account()) && !file.owner.is_bucket();
+    if !who.is_admin() && !is_its {
         return Err(Error::Forbidden);
     }
     if file.claim_by.is_some() {

@@ -4,18 +4,23 @@ use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_domain::{ByteRange, File, Validators, Version};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::{error::Elapsed, timeout};
 
 use crate::{
     App, Authorized, Error, StoreOperation,
     checked::checked,
-    ports::{Payload, PresignedUrl, StoreError},
+    ports::{ObjectStore, Payload, PresignedUrl, StoreError},
 };
 
-/// A body or stretch up to this many bytes is not worth a proxy's trouble.
+/// A body or stretch up to this many bytes is not worth a proxy's trouble, and is held in memory before it is sent.
 const SMALL: u64 = 64 * 1024;
 
 /// How long a proxy may take to begin with an address that it was given.
 const ADDRESS_VALID: Duration = Duration::from_secs(60);
+
+/// How long it may take until the first bytes are there, whatever has to be asked for them.
+const PATIENCE: Duration = Duration::from_millis(9_500);
 
 /// One body of a file that its caller may read.
 #[derive(Debug, Clone)]
@@ -91,7 +96,8 @@ pub enum Delivery {
 
 /// Opens the body or a stretch of it.
 ///
-/// A whole read is checked against the version's CRC-64 before its last bytes are given out.
+/// A whole read is checked against the version's CRC-64 before its last bytes are given out. What is broken before the
+/// first of them is read once more. The first bytes are there within ten seconds, or it is an error.
 /// An object that is not there is looked up once more through an uncached row: it may just have moved.
 ///
 /// # Errors
@@ -102,9 +108,9 @@ pub async fn open(
     selected: &Selected,
     range: Option<ByteRange>,
 ) -> Result<Payload, Error> {
-    located(app, selected, async |version| {
+    in_time(located(app, selected, async |version| {
         read(app, version, range).await
-    })
+    }))
     .await
 }
 
@@ -120,10 +126,16 @@ pub async fn hand_over(
     selected: &Selected,
     range: Option<ByteRange>,
 ) -> Result<Delivery, Error> {
-    located(app, selected, async |version| {
+    in_time(located(app, selected, async |version| {
         offer(app, version, range).await
-    })
+    }))
     .await
+}
+
+async fn in_time<T>(opening: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |late: Elapsed| StoreError::Unavailable(late.into());
+    let opened = timeout(PATIENCE, opening).await.map_err(late);
+    opened.map_err(Error::store(StoreOperation::Download))?
 }
 
 /// Does something with the version's object, and once more where it is by then if it is not there.
@@ -162,7 +174,7 @@ async fn offer(app: &App, version: &Version, range: Option<ByteRange>) -> Result
         end: version.size,
     });
     let at = &version.location;
-    let store = app.stores.at(at)?;
+    let store = app.stores.at(at).await?;
     if stretch.len() <= SMALL {
         return read(app, version, range).await.map(Delivery::Bytes);
     }
@@ -176,8 +188,9 @@ async fn offer(app: &App, version: &Version, range: Option<ByteRange>) -> Result
     }
     match store.read(&at.bucket, &at.key, Some(stretch)).await {
         Ok(Payload::File(file)) => Ok(Delivery::File(file.path)),
-        Ok(other) => held(app, version, range, other).map(Delivery::Bytes),
-        Err(error) => Err(failed(error)),
+        read => whole_or_begun(app, store.as_ref(), version, range, read)
+            .await
+            .map(Delivery::Bytes),
     }
 }
 
@@ -187,32 +200,69 @@ async fn read(app: &App, version: &Version, range: Option<ByteRange>) -> Result<
         return stretch(&body, range).map(Payload::Ready).map_err(failed);
     }
     let at = &version.location;
-    let payload = app
-        .stores
-        .at(at)?
-        .read(&at.bucket, &at.key, range)
-        .await
-        .map_err(failed)?;
-    held(app, version, range, payload)
+    let store = app.stores.at(at).await?;
+    let read = store.read(&at.bucket, &at.key, range).await;
+    whole_or_begun(app, store.as_ref(), version, range, read).await
 }
 
-/// Holds what the store gave to what the row states, and keeps it if it is whole and small.
-fn held(
+/// What was read, and what is read once more if that was broken before any of it was given out: often it was so only
+/// on its way here.
+async fn whole_or_begun(
+    app: &App,
+    store: &dyn ObjectStore,
+    version: &Version,
+    range: Option<ByteRange>,
+    read: Result<Payload, StoreError>,
+) -> Result<Payload, Error> {
+    let failed = Error::store(StoreOperation::Download);
+    match held(app, version, range, read).await {
+        Err(StoreError::Broken(why)) => {
+            tracing::warn!(%why, version = %version.id, "a body is read once more");
+        }
+        answer => return answer.map_err(failed),
+    }
+    let at = &version.location;
+    let read = store.read(&at.bucket, &at.key, range).await;
+    let held = held(app, version, range, read).await;
+    if let Err(StoreError::Broken(why)) = &held {
+        tracing::error!(%why, version = %version.id, "a stored body is broken");
+    }
+    held.map_err(failed)
+}
+
+/// Holds what the store gives to what the row states, and keeps it if it is whole and small.
+async fn held(
     app: &App,
     version: &Version,
     range: Option<ByteRange>,
-    payload: Payload,
-) -> Result<Payload, Error> {
+    read: Result<Payload, StoreError>,
+) -> Result<Payload, StoreError> {
     let whole = range.is_none_or(|r| r.len() == version.size);
     let crc64 = version.crc64.filter(|_| whole);
     let length = range.map_or(version.size, |r| r.len());
-    let failed = Error::store(StoreOperation::Download);
-    let payload = checked(payload, length, crc64).map_err(failed)?;
+    let payload = begun(checked(read?, length, crc64)?, length).await?;
     Ok(if whole {
         app.hot.keep(version.id, version.size, payload)
     } else {
         payload
     })
+}
+
+/// A small body as a whole, and a larger one once its first bytes are there, so that what fails by then is an error and
+/// not a body that breaks off.
+async fn begun(payload: Payload, length: u64) -> Result<Payload, StoreError> {
+    if matches!(payload, Payload::Ready(_)) {
+        return Ok(payload);
+    }
+    let mut bytes = payload.into_stream();
+    if length > SMALL {
+        let first = bytes.try_next().await?;
+        let first = stream::iter(first.map(Ok));
+        return Ok(Payload::Stream(Box::pin(first.chain(bytes))));
+    }
+    // Copied: a chunk may keep a much larger buffer alive, for as long as the body is in memory.
+    let chunks: Vec<Bytes> = bytes.try_collect().await?;
+    Ok(Payload::Ready(chunks.concat().into()))
 }
 
 fn stretch(body: &Bytes, range: Option<ByteRange>) -> Result<Bytes, StoreError> {

@@ -40,6 +40,9 @@ pub enum Error {
         /// Bytes.
         limit: u64,
     },
+    /// The bucket does not take objects of this type.
+    #[error("the bucket takes no {0}")]
+    TypeRefused(String),
     /// A precondition of the request does not hold.
     #[error("a precondition failed")]
     PreconditionFailed,
@@ -156,4 +159,20 @@ impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::Internal(error.into())
     }
+}
+
+/// An error with its causes, each said once.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }

@@ -87,11 +87,7 @@ pub async fn explain(
     id: &FileId,
     action: Action,
 ) -> Result<Explanation, Error> {
-    match who.kind {
-        PrincipalKind::Admin => {}
-        PrincipalKind::Anonymous => return Err(Error::Unauthenticated),
-        _ => return Err(Error::KindForbidden),
-    }
+    who.must_be_admin()?;
     let file = app.files.find_fresh(id).await?;
     let subject = Subject {
         file: id.clone(),
@@ -145,6 +141,12 @@ fn own_rules(about: &Principal, file: &File, action: Action) -> [Step; 3] {
     let visitor = matches!(about.kind, PrincipalKind::Guest | PrincipalKind::Public);
     let owner = if about.owns(&file.owner) {
         step(Rule::Owner, Says::Yes, "the file is the caller's own")
+    } else if file.owner.is_bucket() && !about.is_admin() {
+        step(
+            Rule::Owner,
+            Says::No,
+            "the file is an object, which is had by bucket and key alone; the bucket's policy says by whom",
+        )
     } else if visitor && about.user.is_none() && file.owner.token.is_some() {
         step(
             Rule::Owner,

@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// How often a change without a condition is tried when others keep changing the row, and how much longer each wait is.
-const UPDATE_ATTEMPTS: u32 = 20;
+pub(crate) const UPDATE_ATTEMPTS: u32 = 20;
 const STEP_BACK: Duration = Duration::from_millis(3);
 const DEFAULT_PAGE: u32 = 50;
-const MAX_PAGE: u32 = 1000;
+pub(crate) const MAX_PAGE: u32 = 1000;
 
 /// What a caller wants changed; `None` leaves as it is.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ pub async fn update(
 }
 
 /// Lets the others go first, the longer the more often they came between.
-async fn step_back(attempt: u32) {
+pub(crate) async fn step_back(attempt: u32) {
     if attempt > 0 {
         tokio::time::sleep(STEP_BACK * attempt).await;
     }

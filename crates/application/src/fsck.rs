@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     App, Error, StoreOperation,
-    ports::{LedgerRow, ListedObject, ObjectStore, Payload, RowState, StoreError},
+    ports::{LedgerRow, ListedObject, ObjectStore, RowState, StoreError, StoreRecord},
     sweep,
 };
 
@@ -40,6 +40,8 @@ pub enum Finding {
     WrongSize(Location),
     /// The bytes have another hash than their row.
     WrongHash(Location),
+    /// The bytes are sealed under a master key that is not configured.
+    KeyMissing(Location),
     /// A stored row whose file does not exist.
     OrphanRow(Location),
     /// Unfinished writes in a bucket that no upload can still be making.
@@ -56,6 +58,7 @@ impl Finding {
             Self::ForeignObject(_) => "foreign_object",
             Self::WrongSize(_) => "wrong_size",
             Self::WrongHash(_) => "wrong_hash",
+            Self::KeyMissing(_) => "key_missing",
             Self::OrphanRow(_) => "orphan_row",
             Self::UnfinishedWrites(..) => "unfinished_writes",
         }
@@ -107,9 +110,19 @@ pub async fn fsck(
         sweep(app).await?;
     }
     check.rows().await?;
+    let stores = app.registry.all().await?;
+    let mut kept = BTreeSet::new();
+    for store in stores.iter().filter(|store| !store.is_current) {
+        // What was left in an old store on purpose has no rows any more.
+        if app.migrations.leaves_bytes_in(store.id).await? {
+            kept.insert(store.id);
+        }
+    }
     let buckets: BTreeSet<(StoreId, Bucket)> = app.ledger.buckets().await?.into_iter().collect();
     for (store, bucket) in buckets {
-        check.objects(store, &bucket).await?;
+        if !kept.contains(&store) {
+            check.objects((store, &bucket), &stores).await?;
+        }
     }
     Ok(check.summary)
 }
@@ -159,19 +172,20 @@ impl Fsck<'_> {
 
     fn note_pending(&mut self, page: &[LedgerRow]) {
         for row in page.iter().filter(|row| row.state == RowState::Pending) {
-            let Location { store, bucket, key } = row.location.clone();
-            self.pending.entry((store, bucket)).or_default().insert(key);
+            let at = row.location.clone();
+            let keys = self.pending.entry((at.store, at.bucket)).or_default();
+            keys.insert(at.key);
         }
     }
 
-    async fn objects(&mut self, store: StoreId, bucket: &Bucket) -> Result<(), Error> {
+    async fn objects(
+        &mut self,
+        (store, bucket): (StoreId, &Bucket),
+        stores: &[StoreRecord],
+    ) -> Result<(), Error> {
         let app = self.app;
         let failed = Error::store(StoreOperation::Other);
-        let Some((_, objects)) = app.stores.iter().find(|(id, _)| *id == store) else {
-            return Err(Error::Internal(
-                format!("the store {store} is not opened").into(),
-            ));
-        };
+        let objects = app.stores.named(store).await?;
         let mut cursor = None;
         loop {
             let page = objects
@@ -180,7 +194,7 @@ impl Fsck<'_> {
                 .map_err(failed)?;
             self.summary.objects += page.objects.len() as u64;
             let orphans: Vec<Option<Location>> = stream::iter(page.objects)
-                .map(|object| orphan(app, store, object))
+                .map(|object| orphan(app, (store, object), stores))
                 .buffer_unordered(AT_ONCE)
                 .try_collect()
                 .await?;
@@ -189,7 +203,7 @@ impl Fsck<'_> {
                     self.found(Finding::ForeignObject(location), false);
                     continue;
                 }
-                let repaired = self.options.repair && remove(objects, &location).await?;
+                let repaired = self.options.repair && remove(&objects, &location).await?;
                 self.found(Finding::OrphanObject(location), repaired);
             }
             (self.report)(FsckEvent::Objects(self.summary.objects));
@@ -199,7 +213,7 @@ impl Fsck<'_> {
             }
         }
         if self.options.repair {
-            self.reap(store, bucket, objects).await?;
+            self.reap(store, bucket, &objects).await?;
         }
         Ok(())
     }
@@ -254,7 +268,7 @@ async fn check_row(app: &App, row: LedgerRow, verify: bool) -> Result<Option<Fin
 async fn check_object(app: &App, row: &LedgerRow, verify: bool) -> Result<Option<Finding>, Error> {
     let at = &row.location;
     let failed = Error::store(StoreOperation::Other);
-    let store = app.stores.at(at)?;
+    let store = app.stores.as_stored(at).await?;
     let meta = match store.head(&at.bucket, &at.key).await {
         Ok(meta) => meta,
         Err(StoreError::NotFound) => return Ok(Some(Finding::MissingObject(at.clone()))),
@@ -263,10 +277,13 @@ async fn check_object(app: &App, row: &LedgerRow, verify: bool) -> Result<Option
     if row.stored_size.is_some_and(|size| size != meta.size) {
         return Ok(Some(Finding::WrongSize(at.clone())));
     }
+    if !app.stores.has_key_for(at) {
+        return Ok(Some(Finding::KeyMissing(at.clone())));
+    }
     let Some(expected) = row.sha256.filter(|_| verify) else {
         return Ok(None);
     };
-    match hash(store, at).await {
+    match hash(app.stores.at(at).await?.as_ref(), at).await {
         Ok(found) if found == expected => Ok(None),
         Ok(_) | Err(StoreError::Broken(_)) => Ok(Some(Finding::WrongHash(at.clone()))),
         Err(StoreError::NotFound) => Ok(Some(Finding::MissingObject(at.clone()))),
@@ -274,16 +291,10 @@ async fn check_object(app: &App, row: &LedgerRow, verify: bool) -> Result<Option
     }
 }
 
-async fn hash(
-    store: &std::sync::Arc<dyn ObjectStore>,
-    at: &Location,
-) -> Result<Sha256Digest, StoreError> {
+async fn hash(store: &dyn ObjectStore, at: &Location) -> Result<Sha256Digest, StoreError> {
     let mut hasher = Sha256::new();
-    let mut bytes = match store.read(&at.bucket, &at.key, None).await? {
-        Payload::Ready(bytes) => return Ok(Sha256Digest::of(&bytes)),
-        Payload::Stream(bytes) => bytes,
-        Payload::File(file) => file.bytes,
-    };
+    let read = store.read(&at.bucket, &at.key, None).await?;
+    let mut bytes = read.into_stream();
     while let Some(chunk) = bytes.try_next().await? {
         hasher.update(&chunk);
     }
@@ -292,21 +303,28 @@ async fn hash(
 
 async fn orphan(
     app: &App,
-    store: StoreId,
-    object: ListedObject,
+    (store, object): (StoreId, ListedObject),
+    stores: &[StoreRecord],
 ) -> Result<Option<Location>, Error> {
-    let location = Location {
-        store,
-        bucket: object.bucket,
-        key: object.key,
-    };
+    let location = Location::plain(store, object.bucket, object.key);
     if app.ledger.at(&location).await?.is_some() {
         return Ok(None);
+    }
+    // No two bodies share a key: a row of another store's is one of the same place, which was entered twice.
+    for other in stores.iter().filter(|other| other.id != store) {
+        let there = Location {
+            store: other.id,
+            ..location.clone()
+        };
+        if app.ledger.at(&there).await?.is_some() {
+            return Ok(None);
+        }
     }
     // What went while we looked is no finding.
     match app
         .stores
-        .at(&location)?
+        .at(&location)
+        .await?
         .head(&location.bucket, &location.key)
         .await
     {

@@ -38,6 +38,7 @@ impl Hashes {
         self.size += data.len() as u64;
         if let Some(head) = &mut self.head {
             let wanted = SNIFF_LEN.saturating_sub(head.len()).min(data.len());
+            head.reserve_exact(wanted);
             head.extend_from_slice(&data[..wanted]);
         }
     }

@@ -305,11 +305,7 @@ impl ImportTarget {
             content_type: declared.unwrap_or_else(|| ContentType::settle(None, &name, &[])),
             name,
             size,
-            location: Location {
-                store: self.store_id,
-                bucket,
-                key,
-            },
+            location: Location::plain(self.store_id, bucket, key),
             created_at: created_at.map(Timestamp::from_micros),
         })
     }

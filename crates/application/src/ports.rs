@@ -2,6 +2,7 @@
 //!
 //! A port is a trait behind `Arc<dyn …>`. Every adapter of one passes its contract suite in the testkit.
 
+mod buckets;
 mod claims;
 mod credentials;
 mod dependency;
@@ -10,13 +11,21 @@ mod import;
 mod ledger;
 mod limits;
 mod links;
+mod meter;
+mod migrations;
 mod objects;
 mod permissions;
 mod registry;
 mod resumable;
+mod scrub;
+mod sealing;
 mod tokens;
 mod uploads;
 
+pub use buckets::{
+    BucketRemoved, BucketRepository, BucketSet, Expected, NewBucket, ObjectEntry, ObjectFilter,
+    ObjectTarget,
+};
 pub use claims::{
     ClaimRepository, Found, MAX_NAMED, MAX_RUNS, Named, NewRun, RUN_LIFETIME, ReconcileRepository,
     Run,
@@ -36,6 +45,11 @@ pub use limits::{RateClass, RateKey, RateLimiter, RatePolicies, RatePolicy, Rate
 pub use links::{
     LINK_GRACE, LinkMark, LinkRepository, LinkState, MAX_LINKS, NewLink, SecretRepository,
 };
+pub use meter::{Gauges, Meter, ScrubGauges, Unmetered};
+pub use migrations::{
+    Amount, MIGRATION_LEASE, Migration, MigrationRepository, MigrationState, Movable, MoveFailure,
+    Switch, Switched, VALIDATION_LEASE,
+};
 pub use objects::{
     ByteStream, ListPage, ListedObject, LocalFile, ObjectMeta, ObjectStore, ObjectWriter, Payload,
     Presign, PresignedUrl, SignedRequest, StoreError, WriteHints,
@@ -43,13 +57,18 @@ pub use objects::{
 pub use permissions::{
     Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
-pub use registry::{StoreRecord, StoreRegistry};
+pub use registry::{Admitted, ConfigFault, StoreConfig, StoreOpener, StoreRecord, StoreRegistry};
 pub use resumable::{
     Ending, PartsWriter, Resumable, Resume, StoredPart, Suspended, Unfinished, WritePosition,
 };
+pub use scrub::{
+    Damage, SCRUB_LEASE, ScrubFinding, ScrubLease, ScrubProgress, ScrubRepository, ScrubState,
+    ScrubTurn, ScrubbedVersion,
+};
+pub use sealing::{MOST_COUNTED, Resealed, SealError, SealLedger, Sealing, body_context};
 pub use tokens::{NewToken, ServiceToken, TokenRepository};
 pub use uploads::{
-    Ask, Asked, COMPLETING_LEASE, Lease, NUMBERS_AT_A_TIME, NewUploadRow, Saved, Stretch,
+    Ask, Asked, COMPLETING_LEASE, Lease, NUMBERS_AT_A_TIME, NewPiece, NewUploadRow, Saved, Stretch,
     StretchAt, UploadRecord, UploadRepository, UploadTarget,
 };
 

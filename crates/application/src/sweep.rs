@@ -1,8 +1,8 @@
 //! The sweeper: finds what a crash left, and removes what is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use cloakroom_domain::{ObjectKey, VersionId};
+use cloakroom_domain::{Bucket, ObjectKey, StoreId, VersionId};
 
 use crate::{
     App, Error, claims,
@@ -12,6 +12,9 @@ use crate::{
 const BATCH: u32 = 500;
 /// Each of these may have thousands of parts and pieces, which go with it.
 const UPLOADS: u32 = 20;
+
+/// A sweep that could not remove so many bodies leaves the others to the next one.
+const MOST_POSTPONED: u64 = 10_000;
 
 /// Rows without anything behind them go so many at a time, and so many times in a sweep.
 const MANY_ROWS: u32 = 5_000;
@@ -43,32 +46,48 @@ pub struct SweepReport {
 pub async fn sweep(app: &App) -> Result<SweepReport, Error> {
     let mut report = SweepReport::default();
     let limits = &app.limits;
-    report.expired = until_few(BATCH, || {
-        app.ledger.expire_pending(limits.pending_ttl, BATCH)
-    })
-    .await?;
+    let (stale, settling) = (limits.pending_ttl, limits.uncertain_delay);
+    let expire = || app.ledger.expire_pending(stale, settling, BATCH);
+    report.expired = until_few(BATCH, expire).await?;
     report.uploads_expired = until_few(UPLOADS, || app.uploads.expire(UPLOADS)).await?;
-    loop {
-        let due = app.ledger.due(BATCH).await?;
-        let full = due.len() == BATCH as usize;
-        let before = report.postponed;
-        for (store, bodies) in by_bucket(due) {
-            let (removed, failed, error) = remove_bucket(app, &bodies).await?;
-            report.removed += removed;
-            if let Some(error) = error {
-                tracing::warn!(%error, store = %store.0, failed = failed.len(), "bodies could not be removed");
-                report.postponed += failed.len() as u64;
-                app.ledger.postpone(&failed, limits.sweep_interval).await?;
-            }
-        }
-        if !full || report.postponed > before {
-            break;
-        }
-    }
+    sweep_bodies(app, &mut report).await?;
     report.uploads_forgotten =
         until_few(BATCH, || app.uploads.forget(limits.upload_expiry, BATCH)).await?;
     report.unclaimed = sweep_rows(app).await?;
     Ok(report)
+}
+
+/// Removes the bodies that are due. A store that is away is asked once.
+async fn sweep_bodies(app: &App, report: &mut SweepReport) -> Result<(), Error> {
+    let (mut away, mut postponed) = (BTreeSet::new(), HashSet::new());
+    loop {
+        let mut due = app.ledger.due(BATCH).await?;
+        // What was put off a moment ago and is due again comes behind everything else.
+        due.retain(|body| !postponed.contains(&body.version));
+        let more = due.len() == BATCH as usize;
+        for ((store, _), bodies) in by_bucket(due) {
+            let mut failed: Vec<VersionId> = bodies.iter().map(|body| body.version).collect();
+            if !away.contains(&store) {
+                let (removed, kept, error) = remove_bucket(app, &bodies).await?;
+                report.removed += removed;
+                let Some(error) = error else {
+                    continue;
+                };
+                tracing::warn!(%error, %store, failed = kept.len(), "bodies could not be removed");
+                if matches!(error, StoreError::Unavailable(_)) {
+                    away.insert(store);
+                }
+                failed = kept;
+            }
+            report.postponed += failed.len() as u64;
+            let later = app.limits.sweep_interval;
+            app.ledger.postpone(&failed, later).await?;
+            postponed.extend(failed);
+        }
+        if !more || report.postponed >= MOST_POSTPONED {
+            return Ok(());
+        }
+    }
 }
 
 /// What has no bytes, or leaves them where they are. Answers how many files nobody claimed.
@@ -114,7 +133,7 @@ pub(crate) async fn remove(app: &App, doomed: &[Doomed]) -> Result<(), StoreErro
     Ok(())
 }
 
-type ByBucket = BTreeMap<(cloakroom_domain::StoreId, cloakroom_domain::Bucket), Vec<Doomed>>;
+type ByBucket = BTreeMap<(StoreId, Bucket), Vec<Doomed>>;
 
 fn by_bucket(doomed: Vec<Doomed>) -> ByBucket {
     let mut groups = ByBucket::new();
@@ -132,7 +151,7 @@ async fn remove_bucket(
     let Some(first) = bodies.first() else {
         return Ok((0, Vec::new(), None));
     };
-    let store = match app.stores.at(&first.location) {
+    let store = match app.stores.at(&first.location).await {
         Ok(store) => store,
         // A store that this process has not opened: another replica may have.
         Err(error) => {

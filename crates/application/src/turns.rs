@@ -140,11 +140,11 @@ mod tests {
             progress: UploadProgress::begin(None, 1).unwrap(),
             target,
             version: VersionId::random(),
-            location: Location {
-                store: StoreId::random(),
-                bucket: Bucket::parse("files").unwrap(),
-                key: ObjectKey::parse("key").unwrap(),
-            },
+            location: Location::plain(
+                StoreId::random(),
+                Bucket::parse("files").unwrap(),
+                ObjectKey::parse("key").unwrap(),
+            ),
             write_id: None,
             next_number: 1,
             hashes: None,

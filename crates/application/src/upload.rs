@@ -1,5 +1,6 @@
 //! The write protocol: pending row, bytes, one transaction, answer. No crash loses or leaks.
 
+mod destination;
 pub(crate) mod outcome;
 
 use std::{
@@ -9,16 +10,17 @@ use std::{
 
 use bytes::Bytes;
 use cloakroom_domain::{
-    AccountId, ContentType, File, FileId, FileName, Location, Metadata, ObjectKey, Principal,
-    Sha256Digest, VersionId, Visibility,
+    AccountId, ContentType, File, FileName, Location, Metadata, ObjectKey, Principal, Sha256Digest,
+    VersionId, Visibility,
 };
 
 use crate::{
     App, Authorized, Error, StoreOperation,
     hashes::Hashes,
+    objects::{Demands, Slot},
     ports::{
-        Begun, CLAIM_LEASE, Commit, CommitTarget, IdempotencyClaim, NewVersion, ObjectWriter,
-        WriteHints,
+        Begun, CLAIM_LEASE, Commit, CommitTarget, Expected, IdempotencyClaim, NewVersion,
+        ObjectWriter, WriteHints,
     },
 };
 
@@ -40,6 +42,15 @@ pub enum Destination {
         file: Box<Authorized<File>>,
         /// Whether the file must not have another current version by the time of the commit.
         only_if_unchanged: bool,
+    },
+    /// What a bucket's key leads to.
+    Object {
+        /// The key, where the caller may write.
+        slot: Box<Authorized<Slot>>,
+        /// Key-value metadata.
+        metadata: Metadata,
+        /// What has to be there at the time of the commit.
+        expected: Expected,
     },
 }
 
@@ -87,6 +98,7 @@ pub struct Upload {
     digest: Option<Sha256Digest>,
     target: CommitTarget,
     claim: Option<IdempotencyClaim>,
+    demands: Demands,
     renewed: Instant,
 }
 
@@ -107,18 +119,24 @@ pub async fn begin(app: &Arc<App>, who: &Principal, new: NewUpload) -> Result<St
     if !who.may_upload() {
         return Err(Error::Unauthenticated);
     }
-    let limit = app.limits.max_file_size;
+    let demands = match &new.destination {
+        Destination::Object { slot, .. } => Demands::of_bucket(app, &slot.bucket.policy),
+        _ => Demands::of_files(app),
+    };
+    let limit = demands.limit;
     if new.size.is_some_and(|size| size > limit) {
         return Err(Error::TooLarge { limit });
     }
-    let (file, account, target, name) = settle(app, who, new.destination, new.name)?;
+    let (file, account, target, name) = destination::settle(app, who, new.destination, new.name)?;
     let claim = new.idempotency.map(|idempotency| IdempotencyClaim {
         principal: caller_key(who),
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
     });
+    let id = VersionId::random();
     let row = NewVersion {
-        id: VersionId::random(),
+        id,
+        seal: app.stores.new_seal(id)?,
         key: ObjectKey::mint(&account, &file, &name),
         file,
         account,
@@ -131,6 +149,7 @@ pub async fn begin(app: &Arc<App>, who: &Principal, new: NewUpload) -> Result<St
         name,
         target,
         claim,
+        demands,
     };
     let starting = start(Arc::clone(app), row, upload);
     app.background
@@ -147,6 +166,7 @@ struct Waiting {
     name: FileName,
     target: CommitTarget,
     claim: Option<IdempotencyClaim>,
+    demands: Demands,
 }
 
 /// In a task of its own: if the caller leaves meanwhile, the upload that nobody takes is dropped, which cleans up.
@@ -180,6 +200,7 @@ async fn start(app: Arc<App>, row: NewVersion, waiting: Waiting) -> Result<Start
         digest: waiting.digest,
         target: waiting.target,
         claim: waiting.claim,
+        demands: waiting.demands,
         renewed: Instant::now(),
     })))
 }
@@ -190,7 +211,7 @@ async fn open_writer(
     location: &Location,
     hints: WriteHints,
 ) -> Result<Box<dyn ObjectWriter>, Error> {
-    let opened = match app.stores.at(location) {
+    let opened = match app.stores.at(location).await {
         Ok(store) => store
             .begin(&location.bucket, &location.key, hints)
             .await
@@ -210,7 +231,7 @@ impl Upload {
     /// [`Error::TooLarge`] once they are more than the limit, [`Error::Store`] if the store fails,
     /// [`Error::Conflict`] if the upload was given up for not moving.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Error> {
-        let limit = self.app.limits.max_file_size;
+        let limit = self.demands.limit;
         if self.hashes.size() + data.len() as u64 > limit {
             return Err(Error::TooLarge { limit });
         }
@@ -223,10 +244,16 @@ impl Upload {
         self.renew().await
     }
 
+    /// Bytes taken so far.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.hashes.size()
+    }
+
     /// Makes the bytes a file. Runs to its end even if the caller goes away.
     ///
     /// # Errors
-    /// [`Error::DigestMismatch`]; [`Error::NotFound`] or [`Error::PreconditionFailed`] if the file changed meanwhile;
+    /// [`Error::DigestMismatch`]; [`Error::TypeRefused`] by a bucket; [`Error::NotFound`] or [`Error::PreconditionFailed`] if the file changed meanwhile;
     /// failures of store and database, after which nothing is left, or will not be once the sweeper has run.
     pub async fn finish(mut self) -> Result<File, Error> {
         let sha256 = self.hashes.sha256();
@@ -234,12 +261,12 @@ impl Upload {
             self.give_up().await;
             return Err(Error::DigestMismatch);
         }
+        let content_type = self.content_type();
+        if let Err(refused) = self.demands.check_type(&content_type) {
+            self.give_up().await;
+            return Err(refused);
+        }
         let open = self.open.take().ok_or_else(closed)?;
-        let content_type = ContentType::settle(
-            self.declared_type.as_ref(),
-            &self.name,
-            self.hashes.head().unwrap_or_default(),
-        );
         let commit = Commit {
             version: open.version,
             size: self.hashes.size(),
@@ -249,6 +276,7 @@ impl Upload {
             target: self.target.clone(),
             claim: self.claim.clone(),
             upload: None,
+            partials: Vec::new(),
         };
         let app = Arc::clone(&self.app);
         self.app
@@ -256,6 +284,15 @@ impl Upload {
             .spawn(async move { outcome::complete(&app, open, commit).await })
             .await
             .map_err(|error| Error::Internal(error.into()))?
+    }
+
+    fn content_type(&self) -> ContentType {
+        let declared = self.declared_type.as_ref();
+        if let Some(declared) = declared.filter(|_| self.demands.keep_type()) {
+            return declared.clone();
+        }
+        let head = self.hashes.head().unwrap_or_default();
+        ContentType::settle(declared, &self.name, head)
     }
 
     /// Gives the upload up and removes what it left. Where that takes longer than a second it goes on in the background.
@@ -292,49 +329,6 @@ impl Drop for Upload {
             self.app
                 .background
                 .spawn(async move { outcome::abandon(&app, open).await });
-        }
-    }
-}
-
-type Settled = (FileId, AccountId, CommitTarget, FileName);
-
-fn settle(
-    app: &App,
-    who: &Principal,
-    destination: Destination,
-    name: Option<FileName>,
-) -> Result<Settled, Error> {
-    match destination {
-        Destination::NewFile {
-            account,
-            visibility,
-            metadata,
-        } => {
-            let named = account.filter(|_| who.names_account());
-            let account = named.or_else(|| who.account.clone());
-            let account = account.ok_or(Error::MissingField("account_id"))?;
-            let name = name.unwrap_or_else(|| FileName::clean(""));
-            let owner = who.owner_in(account.clone());
-            let target = CommitTarget::NewFile {
-                claim_within: app.claims.within(&owner),
-                owner,
-                name: name.clone(),
-                visibility,
-                metadata,
-            };
-            Ok((FileId::random(), account, target, name))
-        }
-        Destination::NewVersion {
-            file,
-            only_if_unchanged,
-        } => {
-            let expected = only_if_unchanged.then_some(file.current.id);
-            let target = CommitTarget::NewVersion {
-                expected,
-                name: name.clone(),
-            };
-            let name = name.unwrap_or_else(|| file.name.clone());
-            Ok((file.id.clone(), file.account().clone(), target, name))
         }
     }
 }

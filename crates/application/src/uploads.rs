@@ -56,7 +56,7 @@ pub struct NewResumable {
     pub digest: Option<Sha256Digest>,
     /// Its length in bytes, where it is known.
     pub length: Option<u64>,
-    /// The header that described it (tus 1.0.0 `Upload-Metadata`), to be given back as it came.
+    /// What the client said of it, in its protocol's words, to be given back as it came.
     pub described: Option<String>,
 }
 
@@ -73,10 +73,8 @@ pub struct UploadStatus {
     pub progress: UploadProgress,
     /// When it ends by itself.
     pub expires_at: Timestamp,
-    /// The header that described it, as it came.
+    /// What the client said of it, as it came.
     pub described: Option<String>,
-    /// What was wrong with it, once it has failed.
-    pub failure: Option<String>,
 }
 
 impl From<UploadRecord> for UploadStatus {
@@ -88,7 +86,6 @@ impl From<UploadRecord> for UploadStatus {
             progress: record.progress,
             expires_at: record.expires_at,
             described: record.target.described,
-            failure: record.failure,
         }
     }
 }
@@ -121,9 +118,10 @@ fn new_row(app: &App, who: &Principal, new: NewResumable) -> Result<NewUploadRow
     let account = named.or_else(|| who.account.clone());
     let account = account.ok_or(Error::MissingField("account_id"))?;
     let name = new.name.unwrap_or_else(|| FileName::clean(""));
-    let id = FileId::random();
+    let (id, version) = (FileId::random(), VersionId::random());
     Ok(NewUploadRow {
-        version: VersionId::random(),
+        version,
+        seal: app.stores.new_seal(version)?,
         key: ObjectKey::mint(&account, &id, &name),
         creator: caller_key(who),
         kind: new.kind,
@@ -258,7 +256,7 @@ async fn give_up(app: &Arc<App>, record: UploadRecord) -> Result<(), Error> {
 }
 
 async fn give_up_ended(app: &App, record: UploadRecord) -> Result<(), Error> {
-    if is_gone(app, &record).await? {
+    if record.state.is_gone() {
         return Err(Error::UploadGone);
     }
     if record.kind == UploadKind::Partial {
@@ -272,10 +270,10 @@ async fn give_up_ended(app: &App, record: UploadRecord) -> Result<(), Error> {
         );
         return end.await?.then_some(()).ok_or(Error::UploadGone);
     }
-    if let Some(file) = app.files.find_fresh(&record.id).await?
-        && file.revision == 1
-        && file.deleted_at.is_none()
-    {
+    let file = app.files.find_fresh(&record.id).await?;
+    let file = file.filter(|file| file.deleted_at.is_none());
+    let file = file.ok_or(Error::UploadGone)?;
+    if file.revision == 1 {
         app.files.trash(&record.id, file.revision).await?;
     }
     Ok(())

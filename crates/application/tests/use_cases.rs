@@ -9,14 +9,26 @@
 mod backend;
 #[path = "use_cases/checking.rs"]
 mod checking;
+#[path = "use_cases/direct.rs"]
+mod direct;
 #[path = "use_cases/explaining.rs"]
 mod explaining;
+#[path = "use_cases/finishing.rs"]
+mod finishing;
+#[path = "use_cases/moving.rs"]
+mod moving;
+#[path = "use_cases/objects.rs"]
+mod objects;
 #[path = "use_cases/permissions.rs"]
 mod permissions;
 #[path = "use_cases/rates.rs"]
 mod rates;
+#[path = "use_cases/reading.rs"]
+mod reading;
 #[path = "use_cases/revoking.rs"]
 mod revoking;
+#[path = "use_cases/scrubbing.rs"]
+mod scrubbing;
 #[path = "use_cases/sharing.rs"]
 mod sharing;
 mod support;
@@ -200,6 +212,10 @@ async fn a_stale_upload_is_swept_and_cannot_commit_afterwards() {
         .pass(world.app.limits.pending_ttl + Duration::from_secs(1));
     assert_eq!(sweep(&world.app).await.unwrap().expired, 1);
     assert!(upload.finish().await.is_err());
+    world
+        .database
+        .pass(world.app.limits.uncertain_delay + Duration::from_secs(1));
+    sweep(&world.app).await.unwrap();
     world.assert_nothing_left("swept").await;
 }
 

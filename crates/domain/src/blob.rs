@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::{AccountId, FileId, FileName, Sha256Digest, StoreId};
+use crate::{AccountId, FileId, FileName, Seal, Sha256Digest, StoreId};
 
 /// Why a text cannot name a bucket or an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,14 @@ impl ObjectKey {
         Self(key.into_boxed_str())
     }
 
+    /// A fresh key for a copy of the body under this one. It has the extension of a key that we made.
+    #[must_use]
+    pub fn mint_copy(&self, account: &AccountId, file: &FileId) -> Self {
+        let leaf = self.minted_parts().map_or("", |[_, _, leaf]| leaf);
+        let extension = leaf.split_once('.').map_or("", |(_, extension)| extension);
+        Self::mint(account, file, &FileName::clean(&format!("_.{extension}")))
+    }
+
     /// A key as a row holds it: 1–1024 bytes without NUL.
     ///
     /// # Errors
@@ -134,7 +142,7 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// A body's full address: store, bucket, key.
+/// A body's full address: store, bucket, key, and what its bytes there are sealed with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     /// The entry in the registry of stores.
@@ -143,6 +151,27 @@ pub struct Location {
     pub bucket: Bucket,
     /// The key in that bucket.
     pub key: ObjectKey,
+    /// How to read the bytes where they are sealed; `None` where they are as they are, or nobody is going to read them.
+    pub seal: Option<Seal>,
+}
+
+impl Location {
+    /// An address of bytes that are as they are.
+    #[must_use]
+    pub const fn plain(store: StoreId, bucket: Bucket, key: ObjectKey) -> Self {
+        Self {
+            store,
+            bucket,
+            key,
+            seal: None,
+        }
+    }
+
+    /// Whether the other is the same place, whatever the bytes there are sealed with.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.store, &self.bucket, &self.key) == (other.store, &other.bucket, &other.key)
+    }
 }
 
 fn segment(id: &str) -> String {

@@ -95,16 +95,14 @@ pub struct Version {
     pub location: Location,
     /// Bytes of the file.
     pub size: u64,
-    /// Bytes in the store; differs from `size` where the body is encoded.
+    /// Bytes in the store; differs from `size` where the body is sealed.
     pub stored_size: u64,
-    /// How the stored bytes are encoded; `None` as they are.
-    pub encoding: Option<String>,
-    /// The sealed data key of an encrypted body.
-    pub wrapped_key: Option<Vec<u8>>,
     /// Unknown for imported bytes until a scrub has read them.
     pub sha256: Option<Sha256Digest>,
     /// CRC-64/NVME of the file's bytes, unknown as `sha256` may be.
     pub crc64: Option<u64>,
+    /// Whether its hash became known only after it had been served: its validator stays what it was.
+    pub tagged_by_id: bool,
     /// What the bytes are.
     pub content_type: ContentType,
     /// When the version was stored.
@@ -112,13 +110,10 @@ pub struct Version {
 }
 
 impl Version {
-    /// The strong validator of this body: its SHA-256, else the version's id.
+    /// The strong validator of this body, for good: its SHA-256, or the version's id where that was not known at first.
     #[must_use]
     pub fn etag(&self) -> EntityTag {
-        self.sha256.map_or_else(
-            || EntityTag::strong(format!("v-{}", self.id)),
-            |digest| EntityTag::strong(digest.hex()),
-        )
+        EntityTag::of_body(self.sha256.filter(|_| !self.tagged_by_id), self.id)
     }
 }
 

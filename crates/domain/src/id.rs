@@ -170,6 +170,10 @@ uuid_id!(
     LinkId
 );
 uuid_id!(
+    /// A migration of every body to another store.
+    MigrationId
+);
+uuid_id!(
     /// A run in which an application tells which files it still refers to.
     ReconcileId
 );

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{AccountId, File, Sha256Digest, UserId, Visibility};
+use crate::{AccountId, BucketName, File, Sha256Digest, UserId, Visibility};
+
+/// What the place of a token's hash begins with where no caller, but a bucket owns. No hash of a token begins so.
+const OF_A_BUCKET: [u8; 16] = *b"cloakroom bucket";
 
 /// SHA-256 of a token: the form in which a token is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,6 +16,14 @@ impl TokenHash {
     #[must_use]
     pub fn of(token: &str) -> Self {
         Self(Sha256Digest::of(token.as_bytes()))
+    }
+
+    /// What stands for a bucket where the hash of a visitor's token would.
+    fn of_bucket(name: &BucketName) -> Self {
+        let hash = Sha256Digest::of(name.as_str().as_bytes());
+        let mut bytes = *hash.bytes();
+        bytes[..OF_A_BUCKET.len()].copy_from_slice(&OF_A_BUCKET);
+        Self(Sha256Digest::new(bytes))
     }
 
     /// From the 32 bytes that a row holds.
@@ -178,8 +189,27 @@ pub struct Owner {
     pub account: AccountId,
     /// The user, where a user uploaded it.
     pub user: Option<UserId>,
-    /// The visitor's token, where one without a user uploaded it.
+    /// The visitor's token, where one without a user uploaded it; or what stands for the bucket of an object.
     pub token: Option<TokenHash>,
+}
+
+impl Owner {
+    /// The owner of a bucket's objects: the bucket itself, which no caller is.
+    #[must_use]
+    pub fn bucket(account: AccountId, name: &BucketName) -> Self {
+        Self {
+            account,
+            user: None,
+            token: Some(TokenHash::of_bucket(name)),
+        }
+    }
+
+    /// Whether a bucket owns, so that its policy alone says who may do what.
+    #[must_use]
+    pub fn is_bucket(&self) -> bool {
+        self.token
+            .is_some_and(|token| token.bytes().starts_with(&OF_A_BUCKET))
+    }
 }
 
 /// What a caller wants to do to a file.
@@ -267,6 +297,18 @@ mod tests {
         assert!(!who(PrincipalKind::Service, "2", None, Some("old")).owns(&owner));
         let alice = who(PrincipalKind::User, "1", Some("7"), None).owner_in(account("1"));
         assert!(!old.owns(&alice));
+    }
+
+    #[test]
+    fn what_a_bucket_owns_is_no_callers() {
+        let name = |text| BucketName::parse(text).unwrap();
+        let owner = Owner::bucket(account("1"), &name("invoices"));
+        assert!(owner.is_bucket());
+        assert_ne!(owner, Owner::bucket(account("1"), &name("reports")));
+        for kind in [PrincipalKind::Service, PrincipalKind::Public] {
+            let caller = who(kind, "1", None, Some("invoices"));
+            assert!(!caller.owns(&owner) && !caller.owner_in(account("1")).is_bucket());
+        }
     }
 
     #[test]

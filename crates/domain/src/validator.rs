@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{Sha256Digest, VersionId};
+
 /// An entity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityTag {
@@ -17,6 +19,12 @@ impl EntityTag {
             weak: false,
             opaque,
         }
+    }
+
+    /// The strong validator of a stored body: its SHA-256, else the version's id.
+    #[must_use]
+    pub fn of_body(sha256: Option<Sha256Digest>, version: VersionId) -> Self {
+        Self::strong(sha256.map_or_else(|| format!("v-{version}"), |digest| digest.hex()))
     }
 
     /// Reads one `W/"…"` or `"…"`; `None` if anything else is there.

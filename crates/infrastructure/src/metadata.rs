@@ -2,8 +2,9 @@
 //!
 //! [`Database`] is the one adapter: the same statements run on both, and what differs is a named piece of SQL.
 //! Every operation ends within four seconds, whatever the server does, and a caller that leaves in the middle
-//! leaves nothing open behind it.
+//! leaves nothing open behind it. While a server answers, but slowly, callers queue for up to half a minute more.
 
+mod buckets;
 mod changes;
 mod claims;
 mod commit;
@@ -13,6 +14,8 @@ mod import;
 mod ledger;
 mod links;
 mod list;
+mod migrations;
+mod objects;
 #[cfg(test)]
 mod plans;
 mod pneumatic;
@@ -22,6 +25,8 @@ mod registry;
 mod revocations;
 mod rows;
 mod schema;
+mod scrub;
+mod seals;
 mod session;
 mod sql;
 mod tokens;
@@ -43,7 +48,6 @@ use sqlx::{
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::time::Instant;
 
 pub use changes::follow_changes;
 pub use pneumatic::PneumaticFiles;
@@ -55,6 +59,8 @@ use session::{Link, OPERATION_TIMEOUT, Session};
 
 /// How many connections read a SQLite file at once.
 const SQLITE_READERS: u32 = 4;
+/// One in so many connections to PostgreSQL is kept for reads, which must not wait for changes that wait for a disk.
+const READERS: u32 = 4;
 /// How long SQLite waits for a lock that another process holds.
 const SQLITE_BUSY: Duration = Duration::from_secs(3);
 /// How long a migration waits for another process that migrates.
@@ -63,7 +69,8 @@ const SQLITE_MIGRATION_BUSY: Duration = Duration::from_secs(60);
 /// How to use a database.
 #[derive(Debug, Clone)]
 pub struct DatabaseOptions {
-    /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
+    /// At most so many connections to PostgreSQL, 2 at least, a quarter of them for reads alone; one more listens for
+    /// changes. SQLite has its own few.
     pub pool_size: u32,
     /// Be the only one that serves a SQLite file. Commands that run beside the service do without.
     /// PostgreSQL is shared by replicas, so it has no meaning there.
@@ -106,7 +113,8 @@ pub struct Database {
 
 enum Backend {
     Postgres {
-        pool: Pool<Postgres>,
+        readers: Pool<Postgres>,
+        writers: Pool<Postgres>,
         /// Without limits of time on statements.
         migration: Box<PgConnectOptions>,
         /// Made before the first migration, where it is not the search path's.
@@ -151,9 +159,12 @@ impl Database {
             ("tcp_keepalives_interval", "5"),
             ("tcp_keepalives_count", "3"),
         ]);
+        let readers = options.pool_size.div_ceil(READERS).max(1);
+        let writers = options.pool_size.saturating_sub(readers).max(1);
         Ok(Self {
             backend: Backend::Postgres {
-                pool: Pool::new(bounded, options.pool_size.max(1)),
+                readers: Pool::new(bounded.clone(), readers),
+                writers: Pool::new(bounded, writers),
                 migration: Box::new(base),
                 schema: options.schema.clone(),
             },
@@ -189,7 +200,12 @@ impl Database {
     /// Lets operations under way end, for a few seconds at most, and closes every connection.
     pub async fn close(&self) {
         match &self.backend {
-            Backend::Postgres { pool, .. } => pool.close(OPERATION_TIMEOUT).await,
+            Backend::Postgres {
+                readers, writers, ..
+            } => {
+                readers.close(OPERATION_TIMEOUT).await;
+                writers.close(OPERATION_TIMEOUT).await;
+            }
             Backend::Sqlite {
                 readers, writer, ..
             } => {
@@ -224,17 +240,23 @@ impl Database {
         limit: Duration,
         stake: Stake,
     ) -> Result<Session, RepositoryError> {
-        let deadline = Instant::now() + limit;
         let link = match &self.backend {
-            Backend::Postgres { pool, .. } => pool.acquire(deadline).await.map(Link::Postgres),
+            Backend::Postgres {
+                readers, writers, ..
+            } => {
+                let pool = if write { writers } else { readers };
+                let lease = pool.acquire(limit).await;
+                lease.map(|(lease, deadline)| (Link::Postgres(lease), deadline))
+            }
             Backend::Sqlite {
                 readers, writer, ..
             } => {
                 let pool = if write { writer } else { readers };
-                pool.acquire(deadline).await.map(Link::Sqlite)
+                let lease = pool.acquire(limit).await;
+                lease.map(|(lease, deadline)| (Link::Sqlite(lease), deadline))
             }
         };
-        let link = link.map_err(|cut| cut.into_repository(Stake::Nothing))?;
+        let (link, deadline) = link.map_err(|cut| cut.into_repository(Stake::Nothing))?;
         Ok(Session::new(link, deadline, stake))
     }
 }

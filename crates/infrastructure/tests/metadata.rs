@@ -26,10 +26,14 @@ mod uploading;
 mod sqlite {
     cloakroom_application::metadata_contract!(super::support::sqlite);
     cloakroom_application::sharing_contract!(super::support::sqlite);
+    cloakroom_application::scrub_contract!(super::support::sqlite);
+    cloakroom_application::objects_contract!(super::support::sqlite);
 }
 
 /// The contract on PostgreSQL.
 mod postgres {
     cloakroom_application::metadata_contract!(super::support::postgres);
     cloakroom_application::sharing_contract!(super::support::postgres);
+    cloakroom_application::scrub_contract!(super::support::postgres);
+    cloakroom_application::objects_contract!(super::support::postgres);
 }

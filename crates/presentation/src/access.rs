@@ -145,11 +145,7 @@ pub(crate) async fn explain(
     who: Caller,
     query: Query<ExplainQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    match who.kind {
-        PrincipalKind::Admin => {}
-        PrincipalKind::Anonymous => return Err(Error::Unauthenticated.into()),
-        _ => return Err(Error::KindForbidden.into()),
-    }
+    who.must_be_admin()?;
     let query = query.into_inner();
     let action = action(query.action.as_deref())?;
     let file = id("file_id", query.file_id.clone(), FileId::parse)?;

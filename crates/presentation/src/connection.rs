@@ -13,8 +13,10 @@ mod tests;
 use std::{
     cell::{Cell, RefCell},
     io,
+    ops::RangeInclusive,
     pin::Pin,
     rc::Rc,
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -34,8 +36,19 @@ use crate::{Settings, front};
 /// A head that takes longer is not waited for.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So much is read before what was read is looked at. The server underneath makes room for at most twice as much.
-const AHEAD: usize = 32 * 1024;
+/// What all connections together read before what was read is looked at, in bytes, and the least and the most that one
+/// of them does. The server underneath makes room for 8 KiB, and for more once less than 1 KiB of it is free.
+const AHEAD_OF_ALL: usize = 4 * 1024 * 1024;
+const AHEAD: RangeInclusive<usize> = 7 * 1024..=32 * 1024;
+
+/// Connections that are open in this process.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How much one connection reads ahead now.
+fn ahead_of_one() -> usize {
+    let each = AHEAD_OF_ALL / OPEN.load(Ordering::Relaxed).max(1);
+    each.clamp(*AHEAD.start(), *AHEAD.end())
+}
 
 /// A request is with us: what is written is its answer.
 const IN_HAND: u8 = 1;
@@ -106,7 +119,7 @@ impl Connection {
     /// Whether enough has been read for now. Where a request is in hand or an answer waits to be written, somebody
     /// else says when to go on; to look again at once would be to look without end.
     fn is_ahead(&self, cx: &Context<'_>) -> bool {
-        let ahead = self.ahead.get() >= AHEAD;
+        let ahead = self.ahead.get() >= ahead_of_one();
         if ahead && self.is(IN_HAND | UNFLUSHED) {
             self.reader.set(Some(cx.waker().clone()));
         } else if ahead {
@@ -149,6 +162,7 @@ struct HeadTimer {
 
 impl Guarded {
     pub(crate) fn new(stream: TcpStream, settings: Data<Settings>) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Self {
             stream: Some(stream),
             connection: Rc::new(Connection::new()),
@@ -215,11 +229,13 @@ impl AsyncRead for Guarded {
         if self.connection.is_ahead(cx) {
             return Poll::Pending;
         }
-        let before = buf.filled().len();
-        match self.stream()?.poll_read(cx, buf) {
+        let most = ahead_of_one().min(buf.remaining());
+        let mut some = ReadBuf::new(buf.initialize_unfilled_to(most));
+        match self.stream()?.poll_read(cx, &mut some) {
             Poll::Ready(result) => {
                 self.failed(&result);
-                let read = buf.filled().len() - before;
+                let read = some.filled().len();
+                buf.advance(read);
                 if read > 0 {
                     self.connection.set(HEAD);
                     self.connection.ahead.update(|ahead| ahead + read);
@@ -284,6 +300,7 @@ impl AsyncWrite for Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         let Some(stream) = self.stream.take() else {
             return;
         };

@@ -14,7 +14,7 @@ use actix_web::{
     },
 };
 
-use crate::Origins;
+use crate::{Origins, objects::META_PREFIX};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// In seconds. Browsers ask again after two hours at the latest.
@@ -98,11 +98,20 @@ pub(crate) fn share(origins: &Origins, asked: &HeaderMap, answer: &mut HeaderMap
         HeaderValue::from_static("true"),
     );
     if !answer.contains_key(ACCESS_CONTROL_ALLOW_METHODS) {
-        answer.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(ANSWER_HEADERS),
-        );
+        let names = answer_headers(answer);
+        answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
     }
+}
+
+/// Those of the protocols, and what an object was put with.
+fn answer_headers(answer: &HeaderMap) -> HeaderValue {
+    let mut names = ANSWER_HEADERS.to_owned();
+    let own = answer.keys().map(HeaderName::as_str);
+    for name in own.filter(|name| name.starts_with(META_PREFIX)) {
+        names.push_str(", ");
+        names.push_str(name);
+    }
+    HeaderValue::try_from(names).unwrap_or_else(|_| HeaderValue::from_static(ANSWER_HEADERS))
 }
 
 fn allowed<'a>(origins: &Origins, asked: &'a HeaderMap) -> Option<&'a HeaderValue> {

@@ -11,14 +11,14 @@ use actix_web::{
     body::SizedStream,
     http::{
         Method, StatusCode,
-        header::{self, HeaderName},
+        header::{self, HeaderName, HeaderValue},
     },
     web,
 };
 use bytes::Bytes;
 use cloakroom_application::{
     App, Delivery, Pass, Selected, authorize, current, hand_over, open,
-    ports::{ByteStream, Payload, StoreError},
+    ports::{Payload, StoreError},
     select,
 };
 use cloakroom_domain::{Action, ByteRange, Disposition, RangeOutcome, Verdict, Visibility};
@@ -47,10 +47,14 @@ pub(crate) struct DownloadQuery {
 }
 
 /// How a body goes out: as its reader wants it, or as the link says that it came by.
-struct Terms {
+pub(crate) struct Terms {
     disposition: Disposition,
     /// What a use of the link goes through.
     pass: Option<Pass>,
+    /// Whether anybody may have it, whatever the file says.
+    is_public: bool,
+    /// What else is said of it.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Terms {
@@ -59,6 +63,21 @@ impl Terms {
         Self {
             disposition: disposition.unwrap_or(Disposition::Attachment),
             pass: None,
+            is_public: false,
+            fields: Vec::new(),
+        }
+    }
+
+    /// An object, which anybody may have where its bucket says so, with its own fields.
+    pub(crate) fn of_object(
+        query: &DownloadQuery,
+        is_public: bool,
+        fields: Vec<(HeaderName, HeaderValue)>,
+    ) -> Self {
+        Self {
+            is_public,
+            fields,
+            ..Self::of_caller(query)
         }
     }
 
@@ -66,7 +85,21 @@ impl Terms {
         Self {
             disposition,
             pass: Some(pass),
+            is_public: false,
+            fields: Vec::new(),
         }
+    }
+
+    /// Whether the body may be left to a proxy: only if that knows every field that goes with it.
+    fn offer(
+        &self,
+        settings: &Settings,
+        http: &HttpRequest,
+        selected: &Selected,
+        range: Option<ByteRange>,
+    ) -> Result<Option<Offer>, ApiError> {
+        let offer = Offer::of(settings, http, selected.validators(), range)?;
+        Ok(offer.filter(|_| self.fields.is_empty()))
     }
 
     /// Counts a use of the link, if there is one, for a body that is there to be sent.
@@ -147,7 +180,11 @@ pub(crate) async fn download_version(
     respond(&app, &settings, &http, &terms, selected).await
 }
 
-async fn respond(
+/// The answer to a request for a body: conditions, ranges, headers, bytes.
+///
+/// # Errors
+/// A condition that fails, no range within the body, and what keeps it from being opened.
+pub(crate) async fn respond(
     app: &web::Data<App>,
     settings: &Settings,
     http: &HttpRequest,
@@ -177,7 +214,7 @@ async fn respond(
                 let nothing = stream::empty::<Result<Bytes, StoreError>>();
                 return Ok(answer.body(SizedStream::new(size, nothing)));
             }
-            let offer = Offer::of(settings, http, selected.validators(), None)?;
+            let offer = terms.offer(settings, http, &selected, None)?;
             deliver(app, answer, &selected, None, offer, terms).await
         }
         RangeOutcome::Parts(ranges) => {
@@ -188,7 +225,7 @@ async fn respond(
             };
             let stretch = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             answer.insert_header((header::CONTENT_RANGE, stretch));
-            let offer = Offer::of(settings, http, selected.validators(), Some(range))?;
+            let offer = terms.offer(settings, http, &selected, Some(range))?;
             deliver(app, answer, &selected, Some(range), offer, terms).await
         }
     }
@@ -247,7 +284,7 @@ fn send(mut answer: HttpResponseBuilder, payload: Payload, length: u64) -> HttpR
     match payload {
         Payload::Ready(bytes) if bytes.len() <= STEP => answer.body(bytes),
         Payload::Ready(bytes) => answer.body(SizedStream::new(length, in_steps(bytes))),
-        other => answer.body(SizedStream::new(length, into_stream(other))),
+        other => answer.body(SizedStream::new(length, other.into_stream())),
     }
 }
 
@@ -260,14 +297,6 @@ fn in_steps(mut bytes: Bytes) -> impl Stream<Item = Result<Bytes, StoreError>> {
     }))
 }
 
-fn into_stream(payload: Payload) -> ByteStream {
-    match payload {
-        Payload::Ready(bytes) => stream::once(async move { Ok(bytes) }).boxed(),
-        Payload::Stream(bytes) => bytes,
-        Payload::File(file) => file.bytes,
-    }
-}
-
 /// What a 304 has, too (RFC 9110 §15.4.5).
 fn validators(
     answer: &mut HttpResponseBuilder,
@@ -278,6 +307,7 @@ fn validators(
     let validators = selected.validators();
     let cache = match selected.file().visibility {
         // What came by a link is not for others, nor for longer than the link is good.
+        _ if terms.is_public => settings.public_cache.as_str(),
         Visibility::Public if terms.pass.is_none() => settings.public_cache.as_str(),
         _ => "private, no-cache",
     };
@@ -317,6 +347,9 @@ fn describe(
             header::CONTENT_DISPOSITION,
             content_disposition(disposition, &selected.file().name),
         ));
+    for (name, value) in &terms.fields {
+        answer.insert_header((name.clone(), value.clone()));
+    }
     if let Some(digest) = version.sha256 {
         answer.insert_header((REPR_DIGEST, format!("sha-256=:{}:", digest.base64())));
     }

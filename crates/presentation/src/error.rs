@@ -171,6 +171,7 @@ fn row_of(error: &Error) -> Row {
         Error::Forbidden => Row(S::FORBIDDEN, "FILE_002", "No access to this file"),
         Error::NotFound => Row(S::NOT_FOUND, "FILE_001", "File not found"),
         Error::TooLarge { .. } => Row(S::PAYLOAD_TOO_LARGE, "FILE_003", "File too large"),
+        Error::TypeRefused(_) => Row(S::UNSUPPORTED_MEDIA_TYPE, "FILE_007", "Type not taken"),
         Error::PreconditionFailed => Row(S::PRECONDITION_FAILED, "FILE_005", "Precondition failed"),
         Error::Conflict(_) | Error::InProgress { .. } => Row(S::CONFLICT, "FILE_006", "Conflict"),
         Error::BadValue(_) => Row(S::UNPROCESSABLE_ENTITY, "VAL_001", "Invalid value"),

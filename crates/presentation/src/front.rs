@@ -255,10 +255,15 @@ impl Drop for Line {
             status = self.status,
             principal = self.who,
             bytes = self.sent,
-            ms = self.start.elapsed().as_secs_f64() * 1000.0,
+            ms = milliseconds(self.start.elapsed()),
             "request"
         );
     }
+}
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 struct Logged {

@@ -6,8 +6,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::Settings;
-
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HealthBody {
     /// `ok`
@@ -27,10 +25,11 @@ pub(crate) struct ReadyBody {
 
 /// The service, in brief.
 #[utoipa::path(method(get, head), path = "/health", tag = "health", responses((status = 200, body = HealthBody)))]
-pub(crate) async fn brief(settings: web::Data<Settings>) -> HttpResponse {
+pub(crate) async fn brief(app: web::Data<App>) -> HttpResponse {
+    let current = app.stores.current();
     let body = HealthBody {
         status: "ok",
-        backend: settings.backend.clone(),
+        backend: current.map_or_else(String::new, |store| store.driver),
     };
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -39,8 +38,8 @@ pub(crate) async fn brief(settings: web::Data<Settings>) -> HttpResponse {
 
 /// Whether the process lives. Asks nobody.
 #[utoipa::path(method(get, head), path = "/health/live", tag = "health", responses((status = 200, body = HealthBody)))]
-pub(crate) async fn live(settings: web::Data<Settings>) -> HttpResponse {
-    brief(settings).await
+pub(crate) async fn live(app: web::Data<App>) -> HttpResponse {
+    brief(app).await
 }
 
 /// Whether the database, the store and, where it is configured, Redis answer, each with its latency.

@@ -1,6 +1,7 @@
 //! The HTTP face: routes, extractors, middleware, the one table of errors to statuses.
 
 mod access;
+mod buckets;
 mod caller;
 mod claims;
 mod client;
@@ -19,22 +20,28 @@ mod json;
 mod linked;
 mod links;
 mod metered;
+mod metrics;
 mod navigation;
+mod objects;
 mod origins;
 mod params;
 mod resumable;
 mod routes;
+mod scrub;
 mod server;
 mod settings;
+mod stores;
 mod upload;
 mod versions;
 mod wire;
 
+pub use buckets::BucketBody;
 pub use cloakroom_domain::Disposition;
 pub use connection::Refusal;
 pub use docs::openapi;
 pub use download::disposition::content_disposition;
 pub use error::{ApiError, Problem};
+pub use metrics::serve_metrics;
 pub use origins::Origins;
 pub use resumable::fields as upload_fields;
 pub use routes::{ROUTES, Route, configure};

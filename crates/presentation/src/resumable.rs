@@ -158,6 +158,11 @@ fn announce(app: &App) -> HttpResponse {
         .finish()
 }
 
+/// Whether a request for an upload brings bytes, by its method or the one that it stands for.
+pub(crate) fn appends(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::PATCH || (method == Method::POST && meant(headers) == Some(Method::PATCH))
+}
+
 /// Whether a request for an upload that waits for `100 Continue` may send its bytes.
 ///
 /// # Errors
@@ -169,18 +174,15 @@ pub(crate) async fn admit(
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
     tus::check_version(headers)?;
-    let is_tus = tus::is_spoken(headers);
-    check_type(
-        headers,
-        if is_tus {
-            tus::OFFSET_STREAM
-        } else {
-            draft::PARTIAL
-        },
-    )?;
+    let (kind, read): (_, fn(&str) -> Option<u64>) = if tus::is_spoken(headers) {
+        (tus::OFFSET_STREAM, fields::bytes)
+    } else {
+        (draft::PARTIAL, fields::integer)
+    };
+    check_type(headers, kind)?;
     let id = FileId::parse(id).map_err(|_| Error::UploadMissing)?;
     let offset = conditions::text(headers, UPLOAD_OFFSET);
-    let offset = offset.as_deref().and_then(fields::bytes);
+    let offset = offset.as_deref().and_then(read);
     let offset = offset.ok_or_else(|| missing("Upload-Offset"))?;
     let body = admission::content_length(headers);
     Ok(uploads::admit(app, who, &id, offset, body).await?)

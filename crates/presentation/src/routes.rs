@@ -8,8 +8,8 @@ use actix_web::{
 use utoipa::OpenApi;
 
 use crate::{
-    Settings, access, claims, direct, download, error::ApiError, files, health, links, resumable,
-    upload, versions,
+    Settings, access, buckets, claims, direct, download, error::ApiError, files, health, links,
+    metrics, objects, resumable, scrub, stores, upload, versions,
 };
 
 /// A path of the service with its methods.
@@ -50,7 +50,18 @@ routes! { FIXED, fixed, FixedApi, mounted: false,
     "/health/live" => { [get, head] health::live }
     "/health/ready" => { [get, head] health::ready }
     "/access/revoke" => { [post] access::revoke }
+    "/migrate" => { [post] stores::start_migration; [delete] stores::stop_migration }
+    "/migrate/status" => { [get, head] stores::show_migration }
+    "/backend-config" => { [get, head] stores::show_backend; [patch] stores::change_backend }
     "/access/explain" => { [get, head] access::explain }
+    "/scrub" => { [get, head] scrub::report }
+    "/metrics" => { [get, head] metrics::told }
+    "/objects/{bucket}" also "/objects/{bucket}/" => { [get, head] objects::list_objects }
+    "/objects/{bucket}/{key}" also "/objects/{bucket}/{key:.*}" => {
+        [get, head] objects::get_object; [put] objects::put_object; [delete] objects::delete_object
+    }
+    "/buckets" also "/buckets/" => { [get, head] buckets::list_buckets }
+    "/buckets/{bucket}" => { [get, head] buckets::get_bucket; [put] buckets::put_bucket; [delete] buckets::delete_bucket }
 }
 
 routes! { FILES, files_api, FilesApi, mounted: true,

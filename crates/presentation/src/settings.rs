@@ -20,8 +20,8 @@ pub struct Settings {
     pub mount: String,
     /// The service's address as clients know it, with the mount, without a slash at the end.
     pub public_url: String,
-    /// The driver of the store that takes new bodies, for `/health`.
-    pub backend: String,
+    /// What tells this process from other replicas.
+    pub replica: String,
     /// `Cache-Control` of public files.
     pub public_cache: String,
     /// `Cross-Origin-Resource-Policy` of downloads.
@@ -56,7 +56,7 @@ impl Settings {
         Self {
             mount: "/files".to_owned(),
             public_url: "http://localhost/files".to_owned(),
-            backend: "fs".to_owned(),
+            replica: "one".to_owned(),
             public_cache: String::new(),
             resource_policy: String::new(),
             transport_security: None,

@@ -3,20 +3,19 @@
 pub(crate) mod admission;
 pub(crate) mod body;
 pub(crate) mod form;
+pub(crate) mod running;
 
 use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderName},
+    http::header::{self, HeaderMap},
     web,
 };
 use cloakroom_application::{
-    App, Authorized, Destination, Error, Idempotency, NewUpload, Started, authorize, begin,
-    check_current,
+    App, Authorized, Destination, Error, NewUpload, Started, authorize, check_current,
 };
 use cloakroom_domain::{AccountId, Action, ContentType, File, FileName, Sha256Digest, Visibility};
-use futures_util::StreamExt;
 use serde::Deserialize;
 
 use self::{
@@ -33,9 +32,6 @@ use crate::{
     resumable::{self, Context, draft, tus},
     wire,
 };
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MAX_KEY: usize = 255;
 
 /// What a raw upload says in its address.
 #[derive(Debug, Default, Deserialize)]
@@ -126,12 +122,12 @@ pub(crate) struct Described {
 }
 
 impl Described {
-    fn of(http: &HttpRequest) -> Result<Self, ApiError> {
+    pub(crate) fn of(http: &HttpRequest) -> Result<Self, ApiError> {
         let query = raw_query(http)?;
         let visibility = query.visibility.as_deref().map(params::visibility);
         Ok(Self {
             name: raw_name(http, &query),
-            declared_type: declared_type(http),
+            declared_type: declared_type(http.headers()),
             visibility: visibility.transpose()?.unwrap_or_default(),
             account: query.account_id.as_deref().map(account).transpose()?,
         })
@@ -152,8 +148,9 @@ fn raw_name(http: &HttpRequest, query: &RawQuery) -> Option<FileName> {
     name.map(|name| FileName::clean(&name))
 }
 
-fn declared_type(http: &HttpRequest) -> Option<ContentType> {
-    let declared = conditions::text(http.headers(), header::CONTENT_TYPE);
+/// The `Content-Type` of a body, if it can be read.
+pub(crate) fn declared_type(headers: &HeaderMap) -> Option<ContentType> {
+    let declared = conditions::text(headers, header::CONTENT_TYPE);
     declared.as_deref().and_then(ContentType::parse)
 }
 
@@ -252,11 +249,11 @@ impl<'a> Request<'a> {
 
     async fn receive_raw(
         &self,
-        mut inbound: Inbound,
+        inbound: Inbound,
         digest: Option<Sha256Digest>,
     ) -> Result<Started, ApiError> {
         let name = raw_name(self.http, &self.query);
-        let declared = declared_type(self.http);
+        let declared = declared_type(self.http.headers());
         let fields = Fields {
             visibility: self
                 .query
@@ -267,21 +264,17 @@ impl<'a> Request<'a> {
             metadata: None,
             account: None,
         };
-        let mut upload = match self.begin(name, declared, digest, fields).await? {
-            Started::Running(upload) => upload,
-            replay @ Started::Replay(_) => return Ok(replay),
-        };
-        while let Some(chunk) = inbound.next().await {
-            let written = match chunk {
-                Ok(chunk) => upload.write(chunk).await,
-                Err(error) => Err(body::broken(&error)),
-            };
-            if let Err(error) = written {
-                upload.give_up().await;
-                return Err(error.into());
+        match self.begin(name, declared, digest, fields).await? {
+            Started::Running(upload) => {
+                let mut upload = running::pour(upload, inbound).await?;
+                if let Err(error) = draft::check_received(self.http.headers(), upload.received()) {
+                    upload.give_up().await;
+                    return Err(error.into());
+                }
+                Ok(Started::Running(upload))
             }
+            replay @ Started::Replay(_) => Ok(replay),
         }
-        Ok(Started::Running(upload))
     }
 
     async fn begin(
@@ -293,11 +286,6 @@ impl<'a> Request<'a> {
     ) -> Result<Started, ApiError> {
         let headers = self.http.headers();
         let limit = self.app.limits.max_file_size;
-        let idempotency = self.idempotency()?;
-        let judged = match (self.judge(), &idempotency) {
-            (Err(failed), None) => return Err(failed.into()),
-            (judged, _) => judged,
-        };
         let new = NewUpload {
             destination: self.destination(fields)?,
             name,
@@ -305,16 +293,9 @@ impl<'a> Request<'a> {
             // A form is a little longer than its file.
             size: admission::content_length(headers).map(|length| length.min(limit)),
             digest,
-            idempotency,
+            idempotency: running::idempotency(self.http)?,
         };
-        match (begin(self.app, self.who, new).await?, judged) {
-            // The first use of the key may have made the condition fail: only a use that is not a repetition is judged.
-            (Started::Running(mut upload), Err(failed)) => {
-                upload.give_up().await;
-                Err(failed.into())
-            }
-            (started, _) => Ok(started),
-        }
+        running::begin_judged(self.app, self.who, new, self.judge()).await
     }
 
     /// Holds the request's conditions against the file that it replaces.
@@ -345,31 +326,6 @@ impl<'a> Request<'a> {
                 || conditions.if_unmodified_since.is_some()
                 || conditions.if_none_match.is_some(),
         })
-    }
-
-    fn idempotency(&self) -> Result<Option<Idempotency>, ApiError> {
-        let Some(value) = self.http.headers().get(IDEMPOTENCY_KEY) else {
-            return Ok(None);
-        };
-        // Two keys must never look the same, so bytes that are no text are refused rather than replaced.
-        let key = std::str::from_utf8(value.as_bytes())
-            .unwrap_or_default()
-            .to_owned();
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(
-                Error::BadValue(format!("Idempotency-Key must have 1 to {MAX_KEY} bytes")).into(),
-            );
-        }
-        let length = conditions::text(self.http.headers(), header::CONTENT_LENGTH);
-        Ok(Some(Idempotency {
-            key,
-            fingerprint: format!(
-                "{} {} {}",
-                self.http.method(),
-                self.http.path(),
-                length.as_deref().unwrap_or("-")
-            ),
-        }))
     }
 }
 

@@ -9,10 +9,10 @@ use crate::config::arguments;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for fsck, import and doctor: nothing found
-  1  failed; for fsck: something was found, repaired or not; for import: rows were not taken; for healthcheck: not ready;
-     for doctor: there are faults
-  2  wrong configuration or command line; for fsck, import and doctor: could not look
+  0  done; for fsck, scrub, import, encryption and doctor: nothing found
+  1  failed; for fsck: something was found, repaired or not; for scrub: there are findings; for import: rows were not
+     taken; for healthcheck: not ready; for doctor: there are faults; for encryption: a key is missing
+  2  wrong configuration or command line; for fsck, scrub, import, encryption and doctor: could not look
 
 Settings are environment variables or a TOML file; `cloakroom config show` lists them.";
 
@@ -67,9 +67,30 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Make keys for encryption at rest, look at them, and change them
+    #[command(subcommand)]
+    Encryption(EncryptionCommand),
+    /// Say how the scrub stands, which reads stored bytes again and compares them with their hashes
+    ///
+    /// The service scrubs by itself every CLOAKROOM_SCRUB_INTERVAL. Prints a line for each finding. Exit codes: 0 no
+    /// findings, 1 findings, 2 could not look.
+    Scrub {
+        /// Scrub now, to the end of a round, at most CLOAKROOM_SCRUB_RATE bytes a second; goes on with a round that was
+        /// left, and may run beside the service
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look after the store that takes new files, and move everything to another
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// Take files over from another service
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Make, list and remove buckets of objects, and say which services may use them
+    #[command(subcommand)]
+    Bucket(BucketCommand),
     /// Make, list and revoke tokens of people and services
     #[command(subcommand)]
     Token(TokenCommand),
@@ -98,6 +119,71 @@ pub(crate) enum DbCommand {
         #[command(flatten)]
         output: Output,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EncryptionCommand {
+    /// Print a new master key, and its id behind a `#`, for CLOAKROOM_ENCRYPTION_KEY or the file of it
+    NewKey {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the master keys that are configured or in use. Exit codes: 0 all are there, 1 one is missing, 2 could not look
+    Keys {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Seal the key of every file under the first of the configured master keys
+    ///
+    /// Changes rows of the database, never the bytes of a file. May run beside the service, once every replica has the new
+    /// key, and again: a run that was cut short goes on where it ended.
+    /// Exit codes: 0 every key is sealed under the current master key, 1 some are not, 2 could not do it.
+    Rotate {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageCommand {
+    /// Write, read, list and delete an object in the store that takes new files. Exit codes: 0 it works, 1 it does not
+    Probe {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Move every file to another store, while the service runs or without it
+    ///
+    /// Tells how far it is until it is over. Ctrl-C leaves the rest to the service; `cancel` stops it.
+    /// Exit codes: 0 everything is there, 1 some files are not, or it could not be done.
+    Migrate(MigrateArgs),
+    /// How far the newest migration is
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Stop the migration under way; every file can be read where it is, and the same `migrate` goes on
+    Cancel {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// The driver of the new store: fs, s3, webdav and so on
+    #[arg(long)]
+    pub(crate) driver: String,
+    /// A JSON file with the driver's settings by their names, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: PathBuf,
+    /// Leave the bytes in the old store
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Only try the new store and tell what would move
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -196,6 +282,51 @@ pub(crate) struct NewTokenArgs {
     /// The user it is: needed for a user
     #[arg(long, value_name = "ID")]
     pub(crate) user: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BucketCommand {
+    /// Make a bucket, or set all of its policy anew; it holds from the next request on
+    Set {
+        #[command(flatten)]
+        new: BucketArgs,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List all buckets by name
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove an empty bucket
+    Remove {
+        /// The bucket's name
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BucketArgs {
+    /// 1 to 63 of a-z, 0-9, ".", "_" and "-", with a letter or digit at both ends
+    pub(crate) name: String,
+    /// The account that objects are stored for: needed once, and stays
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+    /// What the tokens of a service may do, by the name that they were made with: read, write, delete, list. May be
+    /// given for several services
+    #[arg(long, value_name = "SERVICE=RIGHT,…")]
+    pub(crate) grant: Vec<String>,
+    /// Let anybody get objects, without a credential too
+    #[arg(long)]
+    pub(crate) public_read: bool,
+    /// The largest object; as large as a file unless given
+    #[arg(long, value_name = "SIZE", value_parser = arguments::object_size)]
+    pub(crate) max_size: Option<u64>,
+    /// A media type that is taken, type/subtype or type/*; every one unless given. May be given several times
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) content_type: Vec<String>,
 }
 
 /// The kinds of callers that tokens are made for.

@@ -18,7 +18,10 @@ mod values;
 use std::{net::SocketAddr, path::Path};
 
 use cloakroom_domain::BucketRule;
-use cloakroom_infrastructure::stores::s3::{S3Secret, S3Settings};
+use cloakroom_infrastructure::stores::{
+    guard::Guard,
+    s3::{S3Secret, S3Settings},
+};
 use cloakroom_presentation::Offload;
 
 pub(crate) use self::{
@@ -99,6 +102,7 @@ impl Config {
             secret_access_key: S3Secret::new(store.s3_secret_access_key.as_ref()?.reveal()),
             path_style: store.s3_path_style.unwrap_or(store.s3_endpoint.is_some()),
             public_endpoint: store.s3_public_endpoint.clone(),
+            guard: Guard::Open,
             cors_origins: Vec::new(),
         })
     }

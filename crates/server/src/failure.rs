@@ -2,6 +2,8 @@
 
 use std::{error::Error, process::ExitCode};
 
+pub(crate) use cloakroom_application::with_causes;
+
 use crate::config::Problem;
 
 /// Lines for the operator and an exit code.
@@ -59,19 +61,4 @@ impl From<Vec<Problem>> for Failure {
             code: WRONG,
         }
     }
-}
-
-/// An error with its causes, each said once.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

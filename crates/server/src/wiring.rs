@@ -1,12 +1,15 @@
 //! What is made of what. This reads as the graph of who depends on whom.
 
 pub(crate) mod browsers;
+mod config_keys;
 pub(crate) mod database;
 pub(crate) mod import;
 mod jwt;
+mod opener;
 mod permissions;
 mod rates;
 pub(crate) mod redis;
+pub(crate) mod sealing;
 mod sharing;
 pub(crate) mod stores;
 pub(crate) mod tasks;
@@ -14,15 +17,15 @@ pub(crate) mod tasks;
 use std::sync::Arc;
 
 use cloakroom_application::{
-    App, Background, Limits, Links, Permissions, Rates, Turns,
+    App, Background, Limits, Links, Permissions, Rates, Scrubbing, Turns,
     authenticators::IssuedTokens,
     cache::{CachedFiles, CachedTokens},
     hot::HotBodies,
-    ports::{Authenticator, Dependency, FileRepository},
+    ports::{Authenticator, Dependency, FileRepository, Unmetered},
 };
-use cloakroom_infrastructure::{jwt::RemoteKeys, metadata::Database};
+use cloakroom_infrastructure::{jwt::RemoteKeys, metadata::Database, metrics::Prometheus};
 
-use self::{redis::OpenRedis, stores::OpenStores};
+use self::redis::OpenRedis;
 use crate::{config::Config, development, development::DevelopmentTokens, failure::Failure};
 
 /// The service, ready to be called.
@@ -34,8 +37,8 @@ pub(crate) struct Service {
     pub(crate) tokens: Arc<CachedTokens>,
     /// Redis, where it is configured.
     pub(crate) redis: Option<OpenRedis>,
-    /// The driver of the store that takes new bodies.
-    pub(crate) backend: String,
+    /// What tells this process from other replicas.
+    pub(crate) replica: String,
     /// Keys of users' JWTs that have to be fetched.
     pub(crate) jwt_keys: Option<Arc<RemoteKeys>>,
     /// The tokens of development mode.
@@ -48,7 +51,8 @@ pub(crate) struct Service {
 /// The database or a store cannot be opened, or they do not belong together.
 pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let database = Arc::new(database::open(config, true).await?);
-    let OpenStores { stores, backend } = stores::for_service(config, database.as_ref()).await?;
+    sealing::check(config, database.as_ref()).await?;
+    let stores = stores::for_service(config, &database).await?;
     let development = development_tokens(config)?;
     let first = first_authenticator(config, development.as_ref())?;
     let files: Arc<dyn FileRepository> = Arc::new(CachedFiles::new(
@@ -69,10 +73,12 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
     let app = App {
         files: files.clone(),
         ledger: database.clone(),
+        buckets: database.clone(),
         uploads: database.clone(),
         turns: Turns::default(),
         tokens: tokens.clone(),
         registry: database.clone(),
+        migrations: database.clone(),
         stores,
         hot: HotBodies::new(config.limits.memory_cache.into()),
         authenticators,
@@ -80,6 +86,8 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         revocations: database.clone(),
         links: sharing::links(config, &database).await?,
         claims: sharing::claims(config, &database),
+        scrubbing: scrubbing(config, &database),
+        meter: Arc::new(Prometheus::new(env!("CARGO_PKG_VERSION"))),
         rates: rates::for_service(config).await?,
         dependencies,
         background: Background::here(),
@@ -91,7 +99,7 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
         files,
         tokens,
         redis,
-        backend,
+        replica: uuid::Uuid::new_v4().to_string(),
         jwt_keys: jwts.keys,
         development,
     })
@@ -103,14 +111,16 @@ pub(crate) async fn for_service(config: &Config) -> Result<Service, Failure> {
 /// The database or a store cannot be opened.
 pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>), Failure> {
     let database = Arc::new(database::open_as_it_is(config).await?);
-    let OpenStores { stores, .. } = stores::as_registered(config, database.as_ref()).await?;
+    let stores = stores::as_registered(config, &database).await?;
     let app = App {
         files: database.clone(),
         ledger: database.clone(),
+        buckets: database.clone(),
         uploads: database.clone(),
         turns: Turns::default(),
         tokens: database.clone(),
         registry: database.clone(),
+        migrations: database.clone(),
         stores,
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
@@ -118,6 +128,8 @@ pub(crate) async fn for_commands(config: &Config) -> Result<(App, Arc<Database>)
         revocations: database.clone(),
         links: Links::without_key(database.clone()),
         claims: sharing::claims(config, &database),
+        scrubbing: scrubbing(config, &database),
+        meter: Arc::new(Unmetered),
         rates: Rates::off(),
         dependencies: Vec::new(),
         background: Background::here(),
@@ -149,6 +161,14 @@ fn first_authenticator(
         .authenticator()
         .map_err(|error| Failure::because("the development tokens", &error))?;
     Ok(Some(Arc::new(known)))
+}
+
+fn scrubbing(config: &Config, database: &Arc<Database>) -> Scrubbing {
+    Scrubbing {
+        rows: database.clone(),
+        interval: config.scrub.interval,
+        rate: config.scrub.rate,
+    }
 }
 
 const fn limits(config: &Config) -> Limits {

@@ -1,7 +1,8 @@
-//! Runs a command with a PostgreSQL, a Garage and an `rclone serve s3` beside it, and ends with its status.
+//! Runs a command with a PostgreSQL, a Garage, an `rclone serve s3`, an Azurite and two servers each of WebDAV and SFTP beside it, and ends with
+//! its status.
 //!
 //! `with-servers COMMAND [ARGUMENT…]`. The command finds the servers in `CLOAKROOM_TEST_POSTGRES`,
-//! `CLOAKROOM_TEST_GARAGE` and `CLOAKROOM_TEST_RCLONE_S3`. With `CLOAKROOM_TEST_FSYNC=off` PostgreSQL does not flush.
+//! `CLOAKROOM_TEST_GARAGE`, `CLOAKROOM_TEST_RCLONE_S3` and so on. With `CLOAKROOM_TEST_FSYNC=off` PostgreSQL does not flush.
 //! Whatever the command leaves running is killed, and its temporary files are removed.
 
 use std::{
@@ -15,7 +16,10 @@ use std::{
 
 use cloakroom_tests::{
     process::{send, temporary_folder, tree},
-    servers::{GARAGE, POSTGRES, Postgres, RCLONE_S3, garage, rclone},
+    servers::{
+        AZURITE, Azurite, GARAGE, NGINX_WEBDAV, POSTGRES, Postgres, RCLONE_S3, RCLONE_SFTP,
+        RCLONE_WEBDAV, S3Server, SSHD, SftpServer, WebdavServer, garage, rclone,
+    },
 };
 use rustix::process::{Signal, getpid, set_child_subreaper};
 use tokio::{
@@ -55,27 +59,18 @@ async fn run(arguments: &[OsString]) -> io::Result<ExitCode> {
     set_child_subreaper(Some(getpid()))?;
 
     let fsync = env::var_os(FSYNC).is_none_or(|value| value != "off");
-    let starting = async {
-        tokio::join!(
-            Postgres::start_with(fsync),
-            garage::start(),
-            rclone::start()
-        )
-    };
-    let (postgres, garage, rclone) = tokio::select! {
-        servers = starting => servers,
+    let servers = tokio::select! {
+        servers = Servers::start(fsync) => servers,
         code = &mut told_to_end => return Ok(code),
     };
-    let keep = [postgres.id(), garage.id(), rclone.id()];
+    let keep = servers.ids();
 
     let folder = temporary_folder();
     let mut command = Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
         .args(arguments)
         .env("TMPDIR", folder.path())
-        .env(POSTGRES, postgres.access().admin_url())
-        .env(GARAGE, garage.access().to_string())
-        .env(RCLONE_S3, rclone.access().to_string())
+        .envs(servers.variables())
         .spawn()?;
     let code = tokio::select! {
         status = command.wait() => exit_code(status?),
@@ -86,6 +81,77 @@ async fn run(arguments: &[OsString]) -> io::Result<ExitCode> {
     };
     end_all(&keep).await;
     Ok(code)
+}
+
+/// The servers beside the command.
+struct Servers {
+    postgres: Postgres,
+    garage: S3Server,
+    rclone: S3Server,
+    rclone_webdav: WebdavServer,
+    nginx_webdav: WebdavServer,
+    rclone_sftp: SftpServer,
+    sshd: SftpServer,
+    azurite: Azurite,
+}
+
+impl Servers {
+    async fn start(fsync: bool) -> Self {
+        let of_files = async {
+            tokio::join!(
+                WebdavServer::rclone(),
+                WebdavServer::nginx(),
+                SftpServer::rclone(),
+                SftpServer::openssh(),
+                Azurite::start(),
+            )
+        };
+        let (postgres, garage, rclone, of_files) = tokio::join!(
+            Postgres::start_with(fsync),
+            garage::start(),
+            rclone::start(),
+            of_files,
+        );
+        let (rclone_webdav, nginx_webdav, rclone_sftp, sshd, azurite) = of_files;
+        Self {
+            postgres,
+            garage,
+            rclone,
+            rclone_webdav,
+            nginx_webdav,
+            rclone_sftp,
+            sshd,
+            azurite,
+        }
+    }
+
+    /// Their first processes.
+    fn ids(&self) -> [u32; 8] {
+        [
+            self.postgres.id(),
+            self.garage.id(),
+            self.rclone.id(),
+            self.rclone_webdav.id(),
+            self.nginx_webdav.id(),
+            self.rclone_sftp.id(),
+            self.sshd.id(),
+            self.azurite.id(),
+        ]
+    }
+
+    /// What tells the command of them.
+    fn variables(&self) -> [(&'static str, String); 8] {
+        [
+            (POSTGRES, self.postgres.access().admin_url().to_owned()),
+            (GARAGE, self.garage.access().to_string()),
+            (RCLONE_S3, self.rclone.access().to_string()),
+            (RCLONE_WEBDAV, self.rclone_webdav.access().to_string()),
+            (NGINX_WEBDAV, self.nginx_webdav.access().to_string()),
+            (RCLONE_SFTP, self.rclone_sftp.access().to_string()),
+            (SSHD, self.sshd.access().to_string()),
+            (AZURITE, self.azurite.access().to_string()),
+        ]
+    }
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {

@@ -7,6 +7,9 @@ use crate::process::{Launch, free_port};
 
 const REGION: &str = "garage";
 
+/// A bucket that is there from the start.
+pub const DEFAULT_BUCKET: &str = "default";
+
 /// The one that the whole test run shares.
 ///
 /// # Panics
@@ -26,6 +29,27 @@ pub async fn start() -> S3Server {
     server
 }
 
+/// What a key may do with a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum May {
+    /// Everything.
+    All,
+    /// Nothing any more.
+    Nothing,
+}
+
+/// Sets what the server's key may do with a bucket.
+pub fn key_may(server: &S3Server, bucket: &str, may: May) {
+    let verb = match may {
+        May::All => "allow",
+        May::Nothing => "deny",
+    };
+    program(server.folder())
+        .args(["bucket", verb, "--read", "--write", "--owner", bucket])
+        .args(["--key", &server.access().access_key])
+        .run();
+}
+
 fn plan(folder: &Path) -> (Launch, S3Access) {
     let (api, rpc) = (free_port(), free_port());
     configure(folder, api, rpc);
@@ -39,7 +63,7 @@ fn plan(folder: &Path) -> (Launch, S3Access) {
         .args(["server", "--single-node", "--default-bucket"])
         .env("GARAGE_DEFAULT_ACCESS_KEY", &access.access_key)
         .env("GARAGE_DEFAULT_SECRET_KEY", &access.secret_key)
-        .env("GARAGE_DEFAULT_BUCKET", "default")
+        .env("GARAGE_DEFAULT_BUCKET", DEFAULT_BUCKET)
         .env("RUST_LOG", "garage=info");
     (launch, access)
 }

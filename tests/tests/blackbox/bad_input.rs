@@ -105,6 +105,19 @@ async fn one_hundred_continue_comes_only_once_the_request_may_go_on() {
     let foreign = stand.head("PUT", "/files/nowhere", expects, 5);
     let answer = raw::send_and_read(stand.address(), foreign.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    // What is no upload is held to no upload's limits.
+    let page = format!(
+        "{{\"ids\": [], \"unknown\": \"{}\"}}",
+        "y".repeat(1_200_000)
+    );
+    let service = stand.create_token("service", &["--account", "1"]).await;
+    let head = format!(
+        "POST /files/reconcile HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service}\r\n{expects}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        page.len()
+    );
+    let answer = raw::expect_then_send(stand.address(), head.as_bytes(), page.as_bytes()).await;
+    assert!(answer.contains("HTTP/1.1 422"), "{answer}");
     let fine = stand.head("POST", "/files", expects, 5);
     let answer = raw::expect_then_send(stand.address(), fine.as_bytes(), b"hello").await;
     assert!(answer.contains("HTTP/1.1 201"), "{answer}");

@@ -2,7 +2,7 @@
 
 mod input;
 mod listening;
-mod offload;
+pub mod offload;
 mod offload_failures;
 mod placed;
 mod trust;

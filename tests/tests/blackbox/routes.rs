@@ -1,250 +1,24 @@
 //! Every route with every kind of caller. A route that is not in the table fails the test.
 
+mod table;
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
 use cloakroom_tests::{
     client::{Client, OFFSET_STREAM, TUS, Tus, described, expect, header, id, refused},
     jwt::{guest_claims, hs256},
     stand::Stand,
 };
-use std::collections::BTreeSet;
-
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use self::table::{CALLERS, Row, TABLE};
 
 /// The backend's secret key.
 const SECRET: &str = "a5f0c2e4-of-the-backend";
-
-/// The kinds of caller, in the order of the columns.
-const CALLERS: [&str; 9] = [
-    "owner",
-    "colleague",
-    "stranger",
-    "service",
-    "foreign service",
-    "admin",
-    "guest",
-    "refused",
-    "anonymous",
-];
-
-type Statuses = [u16; CALLERS.len()];
-
-/// What each caller gets of a private file, a file of the account and a public one.
-struct Row {
-    method: &'static str,
-    path: &'static str,
-    body: Option<&'static str>,
-    private: Statuses,
-    account: Statuses,
-    public: Statuses,
-}
-
-const fn row(
-    method: &'static str,
-    path: &'static str,
-    body: Option<&'static str>,
-    private: Statuses,
-    account: Statuses,
-    public: Statuses,
-) -> Row {
-    Row {
-        method,
-        path,
-        body,
-        private,
-        account,
-        public,
-    }
-}
-
-/// The same for every file, or of no file.
-const fn alike(
-    method: &'static str,
-    path: &'static str,
-    body: Option<&'static str>,
-    all: Statuses,
-) -> Row {
-    row(method, path, body, all, all, all)
-}
-
-const READ_PRIVATE: Statuses = [200, 403, 403, 403, 403, 200, 403, 401, 401];
-const READ_ACCOUNT: Statuses = [200, 200, 403, 200, 403, 200, 200, 401, 401];
-const READ_PUBLIC: Statuses = [200, 200, 200, 200, 200, 200, 200, 401, 200];
-const CHANGE: Statuses = READ_PRIVATE;
-const GONE: Statuses = [204, 403, 403, 403, 403, 204, 403, 401, 401];
-/// An upload is its creator's.
-const UPLOAD_SEEN: Statuses = [200, 404, 404, 404, 404, 404, 404, 401, 401];
-const UPLOAD_CHANGED: Statuses = [204, 404, 404, 404, 404, 404, 404, 401, 401];
-/// A folder has no addresses to send bytes to.
-const NOT_DIRECT: Statuses = [409, 409, 409, 409, 409, 422, 409, 401, 401];
-const NO_DIRECT: Statuses = [404, 404, 404, 404, 404, 404, 404, 401, 401];
-const ANNOUNCED: Statuses = [204; CALLERS.len()];
-const ANYBODY: Statuses = [200; CALLERS.len()];
-const DIRECT: &str = r#"{"filename": "a", "size": 1, "content_type": "text/plain"}"#;
-/// Without a file: 422 for those who may ask.
-const EXPLAIN: Statuses = [403, 403, 403, 403, 403, 422, 403, 401, 401];
-
-const TABLE: &[Row] = &[
-    alike("get", "/health", None, ANYBODY),
-    alike("head", "/health", None, ANYBODY),
-    alike("get", "/health/live", None, ANYBODY),
-    alike("head", "/health/live", None, ANYBODY),
-    alike("get", "/health/ready", None, ANYBODY),
-    alike("head", "/health/ready", None, ANYBODY),
-    alike(
-        "post",
-        "/access/revoke",
-        Some(r#"{"file_id": "x"}"#),
-        [403, 403, 403, 204, 204, 204, 403, 401, 401],
-    ),
-    alike("get", "/access/explain", None, EXPLAIN),
-    alike("head", "/access/explain", None, EXPLAIN),
-    alike(
-        "get",
-        "/files",
-        None,
-        [200, 200, 200, 200, 200, 200, 200, 401, 401],
-    ),
-    alike(
-        "head",
-        "/files",
-        None,
-        [200, 200, 200, 200, 200, 200, 200, 401, 401],
-    ),
-    alike(
-        "post",
-        "/files",
-        Some("x"),
-        [201, 201, 201, 201, 201, 422, 201, 401, 401],
-    ),
-    alike(
-        "post",
-        "/files/upload",
-        Some("x"),
-        [400, 400, 400, 400, 400, 400, 400, 401, 401],
-    ),
-    alike("options", "/files", None, ANNOUNCED),
-    alike("options", "/files/uploads/{file_id}", None, ANNOUNCED),
-    alike("head", "/files/uploads/{file_id}", None, UPLOAD_SEEN),
-    alike("post", "/files/uploads/{file_id}", None, UPLOAD_SEEN),
-    alike(
-        "patch",
-        "/files/uploads/{file_id}",
-        Some("x"),
-        UPLOAD_CHANGED,
-    ),
-    alike("delete", "/files/uploads/{file_id}", None, UPLOAD_CHANGED),
-    alike("post", "/files/direct", Some(DIRECT), NOT_DIRECT),
-    alike("get", "/files/direct/{file_id}", None, NO_DIRECT),
-    alike("head", "/files/direct/{file_id}", None, NO_DIRECT),
-    alike("delete", "/files/direct/{file_id}", None, NO_DIRECT),
-    alike(
-        "post",
-        "/files/direct/{file_id}/complete",
-        Some(r#"{"parts": []}"#),
-        NO_DIRECT,
-    ),
-    row(
-        "get",
-        "/files/{file_id}",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "head",
-        "/files/{file_id}",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "get",
-        "/files/{file_id}/info",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "head",
-        "/files/{file_id}/info",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "get",
-        "/files/{file_id}/versions",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "head",
-        "/files/{file_id}/versions",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "get",
-        "/files/{file_id}/versions/{version}",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    row(
-        "head",
-        "/files/{file_id}/versions/{version}",
-        None,
-        READ_PRIVATE,
-        READ_ACCOUNT,
-        READ_PUBLIC,
-    ),
-    alike("put", "/files/{file_id}", Some("x"), CHANGE),
-    alike("patch", "/files/{file_id}/info", Some("{}"), CHANGE),
-    alike("post", "/files/{file_id}/restore", None, CHANGE),
-    alike(
-        "post",
-        "/files/{file_id}/versions/{version}/restore",
-        None,
-        CHANGE,
-    ),
-    alike(
-        "post",
-        "/files/reconcile",
-        Some("{}"),
-        [403, 403, 403, 200, 200, 422, 403, 401, 401],
-    ),
-    alike(
-        "post",
-        "/files/{file_id}/claim",
-        None,
-        [403, 403, 403, 200, 403, 200, 403, 401, 401],
-    ),
-    alike("get", "/files/{file_id}/links", None, CHANGE),
-    alike("head", "/files/{file_id}/links", None, CHANGE),
-    alike(
-        "post",
-        "/files/{file_id}/links",
-        Some("{}"),
-        [201, 403, 403, 403, 403, 201, 403, 401, 401],
-    ),
-    alike(
-        "delete",
-        "/files/{file_id}/links/{link_id}",
-        None,
-        [404, 403, 403, 403, 403, 404, 403, 401, 401],
-    ),
-    alike("delete", "/files/{file_id}/versions/{version}", None, GONE),
-    alike("delete", "/files/{file_id}", None, GONE),
-];
 
 #[tokio::test]
 async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
@@ -286,7 +60,7 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
             ("public", row.public),
         ] {
             for ((name, caller), status) in CALLERS.iter().zip(&callers).zip(expected) {
-                let answer = ask(&owner, caller, row, visibility).await;
+                let answer = ask(&stand, caller, row, visibility).await;
                 let (method, path) = (row.method, row.path);
                 assert_eq!(
                     answer, status,
@@ -298,10 +72,14 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
 }
 
 /// Every call is made of a file of its own, with two versions, of which the second is current, or of an upload.
-async fn ask(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u16 {
+async fn ask(stand: &Stand, caller: &Client, row: &Row, visibility: &str) -> u16 {
     let mut path = row.path.to_owned();
+    let owner = &stand.user();
     if path.contains("/uploads/") {
         return ask_of_upload(owner, caller, row, visibility).await;
+    }
+    if path.contains("{bucket}") {
+        path = with_bucket(&stand.admin(), &path, visibility).await;
     }
     if path.contains("{file_id}") {
         let made = owner
@@ -329,6 +107,30 @@ async fn ask(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u1
         request = request.body(body);
     }
     request.send().await.unwrap().status().as_u16()
+}
+
+/// The path with a bucket of its own: one that nobody was granted anything in, one that services were, one that is
+/// public; with an object in it, unless it is about the bucket itself.
+async fn with_bucket(admin: &Client, path: &str, visibility: &str) -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("b{}", MADE.fetch_add(1, Ordering::Relaxed));
+    let allow = ["read", "write", "delete", "list"];
+    let policy = match visibility {
+        "private" => json!({"account_id": 1}),
+        "account" => {
+            json!({"account_id": 1, "grants": [{"service": "test-service", "allow": allow}]})
+        }
+        _ => json!({"account_id": 1, "public_read": true}),
+    };
+    let set = admin.call(Method::PUT, &format!("/buckets/{name}"));
+    let set = set.json(&policy).send().await.unwrap();
+    expect(set, StatusCode::CREATED).await;
+    let path = path.replace("{bucket}", &name).replace("{key}", "a/k");
+    if path.ends_with("/a/k") {
+        let put = admin.call(Method::PUT, &path).body("1");
+        expect(put.send().await.unwrap(), StatusCode::CREATED).await;
+    }
+    path
 }
 
 async fn ask_of_upload(owner: &Client, caller: &Client, row: &Row, visibility: &str) -> u16 {
@@ -375,6 +177,9 @@ async fn a_method_that_a_resource_does_not_have_is_405_with_those_it_has() {
         (Method::GET, "/files/upload", "POST"),
         (Method::POST, "/health", "GET, HEAD"),
         (Method::PUT, "/files/x/info", "GET, HEAD, PATCH"),
+        (Method::POST, "/objects/b/k", "GET, HEAD, PUT, DELETE"),
+        (Method::PUT, "/objects/b", "GET, HEAD"),
+        (Method::PATCH, "/buckets/b", "GET, HEAD, PUT, DELETE"),
     ] {
         let answer = stand.user().call(method, path).send().await.unwrap();
         assert_eq!(header(&answer, "allow"), allowed, "{path}");

@@ -172,3 +172,17 @@ async fn twelve_first_uploads_at_once_make_an_accounts_bucket_on_demand() {
     let checked = stand.run(&["fsck", "--verify"]).await;
     assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
 }
+
+#[tokio::test]
+async fn a_data_folder_may_be_given_from_where_the_service_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up = "../".repeat(here.components().count() - 1);
+    let data = folder.path().join("data");
+    let relative = format!("{up}{}", data.strip_prefix("/").unwrap().display());
+    let stand = Stand::with(&[("CLOAKROOM_DATA_DIR", &relative)]).await;
+    let file = stand.user().stored("a.txt", "here").await;
+    let path = format!("/files/{}", id(&file));
+    assert_eq!(stand.user().bytes(&path).await, b"here");
+    assert!(data.join("objects").is_dir());
+}

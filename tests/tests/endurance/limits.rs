@@ -286,6 +286,7 @@ async fn ten_thousand_clients_that_leave_anywhere_poison_nothing() {
         Setup::PostgresFs,
         &[
             ("CLOAKROOM_PENDING_TTL", "2s"),
+            ("CLOAKROOM_UNCERTAIN_DELAY", "2s"),
             ("CLOAKROOM_SWEEP_INTERVAL", "500ms"),
         ],
     )

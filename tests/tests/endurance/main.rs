@@ -5,6 +5,7 @@ mod clients;
 mod crash;
 mod faults;
 mod limits;
+mod moving;
 mod redis;
 
 /// One test at a time.

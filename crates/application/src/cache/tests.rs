@@ -125,6 +125,8 @@ impl Desk {
             id: StoreId::random(),
             driver: "fs".to_owned(),
             buckets: BucketRule::Fixed(Bucket::parse("b").unwrap()),
+            config: None,
+            revision: 0,
             is_current: true,
         };
         inner.seed(store).await.unwrap();
@@ -162,6 +164,7 @@ impl Desk {
             key: ObjectKey::mint(&account, &self.id, &name),
             account,
             claim: None,
+            seal: None,
         };
         let version = new.id;
         self.gated.inner.begin(new).await.unwrap();
@@ -174,6 +177,7 @@ impl Desk {
             target,
             claim: None,
             upload: None,
+            partials: Vec::new(),
         };
         self.cached.commit(commit).await.unwrap()
     }

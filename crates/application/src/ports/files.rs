@@ -8,7 +8,7 @@ use cloakroom_domain::{
     VersionId, Visibility,
 };
 
-use super::{IdempotencyClaim, RepositoryError};
+use super::{IdempotencyClaim, ObjectTarget, RepositoryError};
 
 /// A stored body about to become a file or a file's next version.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Commit {
     pub claim: Option<IdempotencyClaim>,
     /// The generation under which the upload of several requests is held that this commit ends; its id is the file's.
     pub upload: Option<u64>,
+    /// Finished partial uploads that the body was made of: they end with the commit, or it is lost.
+    pub partials: Vec<FileId>,
 }
 
 /// What a commit makes of the body.
@@ -55,6 +57,9 @@ pub enum CommitTarget {
         /// The new name, where the upload gave one.
         name: Option<FileName>,
     },
+    /// The next version of the file that a bucket's key leads to by then, or a file that it leads to from now on. The
+    /// pending row becomes that file's, whosever it was.
+    Object(Box<ObjectTarget>),
 }
 
 /// Why a commit did not happen. The pending row is still there unless said otherwise.
@@ -63,7 +68,7 @@ pub enum CommitError {
     /// The pending row was taken by the sweeper, or the idempotency key or the upload by another request.
     #[error("the upload took too long and was given up")]
     Lost,
-    /// The file was trashed or purged meanwhile.
+    /// The file was trashed or purged meanwhile, or the bucket removed.
     #[error("the file is gone")]
     FileGone,
     /// Another version became current meanwhile.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloakroom_domain::{
-    AccountId, File, FileId, Location, ObjectKey, Sha256Digest, Timestamp, VersionId,
+    AccountId, File, FileId, Location, ObjectKey, Seal, Sha256Digest, Timestamp, VersionId,
 };
 
 use super::RepositoryError;
@@ -22,6 +22,9 @@ pub struct NewVersion {
     pub key: ObjectKey,
     /// The idempotency key that the request runs under.
     pub claim: Option<IdempotencyClaim>,
+    /// What the bytes are going to be sealed with, as [`Stores::new_seal`](crate::Stores::new_seal) made it for this id;
+    /// it is committed with the row.
+    pub seal: Option<Seal>,
 }
 
 /// An `Idempotency-Key` as one request presents it.
@@ -38,7 +41,7 @@ pub struct IdempotencyClaim {
 /// What became of the attempt to begin.
 #[derive(Debug, Clone)]
 pub enum Begun {
-    /// The row is `pending`; the store was chosen in the INSERT.
+    /// The row is `pending`; the store was chosen in the INSERT. The address has the seal.
     Pending(Location),
     /// The key has been used: this was the file that the first request made, as it was then.
     Replay(Box<File>),
@@ -121,6 +124,10 @@ pub trait VersionLedger: Send + Sync {
     /// Commits a `pending` row, with the store that is current in the registry, and claims the idempotency key if any.
     async fn begin(&self, new: NewVersion) -> Result<Begun, RepositoryError>;
 
+    /// As [`VersionLedger::begin`] for bodies that no request's key stands for: every row is committed, or none is. The
+    /// addresses come in the order of the rows.
+    async fn begin_copies(&self, copies: &[NewVersion]) -> Result<Vec<Location>, RepositoryError>;
+
     /// Says that the upload still moves. `false`: the row is not pending any more, or the claim is lost.
     async fn renew(&self, version: VersionId) -> Result<bool, RepositoryError>;
 
@@ -128,9 +135,15 @@ pub trait VersionLedger: Send + Sync {
     /// `false`: it was not pending.
     async fn give_up(&self, version: VersionId, delay: Duration) -> Result<bool, RepositoryError>;
 
-    /// Turns up to `limit` rows pending for longer than `age` without a renewal into `deleting`, due now. Not those of
-    /// uploads that take several requests: they live as long as the upload.
-    async fn expire_pending(&self, age: Duration, limit: u32) -> Result<u64, RepositoryError>;
+    /// Turns up to `limit` rows pending for longer than `age` without a renewal into `deleting`, due after `delay`: what
+    /// their writer sent last may still land. Not those of uploads that take several requests: they live as long as
+    /// the upload.
+    async fn expire_pending(
+        &self,
+        age: Duration,
+        delay: Duration,
+        limit: u32,
+    ) -> Result<u64, RepositoryError>;
 
     /// Up to `limit` rows that are `deleting` and due, oldest first. Several replicas may get the same ones.
     async fn due(&self, limit: u32) -> Result<Vec<Doomed>, RepositoryError>;

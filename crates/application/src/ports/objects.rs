@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, ops::Range, path::PathBuf, pin::Pin, time:
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 
 use super::{Resumable, Source, StoredPart, Unfinished};
 
@@ -38,6 +38,21 @@ pub enum Payload {
     Stream(ByteStream),
     /// A file of this machine: its path for a proxy that can send it, and its bytes.
     File(LocalFile),
+}
+
+impl Payload {
+    /// Its bytes as they come; nothing at all if there are none.
+    #[must_use]
+    pub fn into_stream(self) -> ByteStream {
+        match self {
+            Self::Ready(bytes) => {
+                let some = (!bytes.is_empty()).then_some(Ok(bytes));
+                Box::pin(stream::iter(some))
+            }
+            Self::Stream(bytes) => bytes,
+            Self::File(file) => file.bytes,
+        }
+    }
 }
 
 /// A body that is a stretch of a local file.

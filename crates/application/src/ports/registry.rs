@@ -1,9 +1,15 @@
 //! The registry of stores.
 
-use async_trait::async_trait;
-use cloakroom_domain::{BucketRule, StoreId};
+use std::sync::Arc;
 
-use super::RepositoryError;
+use async_trait::async_trait;
+use cloakroom_domain::{AccountId, Bucket, BucketRule, StoreId};
+use serde_json::{Map, Value};
+
+use super::{ObjectStore, RepositoryError, StoreError};
+
+/// The configuration of a store: the names of its driver's settings, and their values.
+pub type StoreConfig = Map<String, Value>;
 
 /// An entry of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +20,28 @@ pub struct StoreRecord {
     pub driver: String,
     /// How it finds buckets.
     pub buckets: BucketRule,
+    /// Its configuration, sealed; `None` where the configuration of the process says it.
+    pub config: Option<Vec<u8>>,
+    /// Raised with every change of the entry.
+    pub revision: u64,
     /// Whether new bodies go there. Exactly one entry is current.
     pub is_current: bool,
+}
+
+impl StoreRecord {
+    /// The bucket for an account's bodies.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if it would have a name that no bucket can have.
+    pub fn bucket(&self, account: &AccountId) -> Result<Bucket, StoreError> {
+        match &self.buckets {
+            BucketRule::Fixed(bucket) => Ok(bucket.clone()),
+            BucketRule::PerAccount(prefix) => {
+                let name = format!("{prefix}-{}", BucketRule::account_part(account));
+                Bucket::parse(&name).map_err(|error| StoreError::Refused(error.into()))
+            }
+        }
+    }
 }
 
 /// Which stores there are, and which takes new bodies.
@@ -28,6 +54,78 @@ pub trait StoreRegistry: Send + Sync {
     /// Every entry.
     async fn all(&self) -> Result<Vec<StoreRecord>, RepositoryError>;
 
+    /// Gives an entry another configuration, and raises its revision. `false`: it has another revision than `expected`
+    /// by now.
+    async fn reconfigure(
+        &self,
+        id: StoreId,
+        expected: u64,
+        config: &[u8],
+    ) -> Result<bool, RepositoryError>;
+
     /// Whether the database answers, cheaply and within 2 s.
     async fn ping(&self) -> Result<(), RepositoryError>;
+}
+
+/// Why a configuration of a store is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigFault {
+    /// A field is missing, unknown, or has a value that cannot be; there is no such driver.
+    #[error("{0}")]
+    Field(String),
+    /// The service has no key to seal it with.
+    #[error("{0}")]
+    NoKey(&'static str),
+}
+
+/// A configuration that can be an entry of the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its driver.
+    pub driver: String,
+    /// Where the store is, as [`StoreOpener::place`] tells it.
+    pub place: String,
+    /// How it finds buckets.
+    pub buckets: BucketRule,
+    /// The configuration, sealed.
+    pub config: Vec<u8>,
+}
+
+/// Knows the drivers: opens entries of the registry, and reads configurations.
+#[async_trait]
+pub trait StoreOpener: Send + Sync {
+    /// Opens an entry. The store need not answer, but a folder has to be the one that was prepared.
+    async fn open(&self, record: &StoreRecord) -> Result<Arc<dyn ObjectStore>, StoreError>;
+
+    /// Makes a place ready to become a store of that id. A folder is marked; one that is marked already is the store
+    /// of that mark, whose id is answered.
+    async fn prepare(&self, record: &StoreRecord) -> Result<StoreId, StoreError>;
+
+    /// Undoes [`StoreOpener::prepare`] for a store that never came to be.
+    async fn withdraw(&self, record: &StoreRecord) -> Result<(), StoreError>;
+
+    /// What tells an entry from all other stores: its driver, and where it is, without credentials.
+    ///
+    /// # Errors
+    /// Its configuration was sealed with another key.
+    fn place(&self, record: &StoreRecord) -> Result<String, StoreError>;
+
+    /// Reads a configuration that somebody gave.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn admit(&self, driver: &str, config: &StoreConfig) -> Result<Admitted, ConfigFault>;
+
+    /// The configuration of an entry, with secrets as `****`.
+    ///
+    /// # Errors
+    /// It was sealed with another key.
+    fn shown(&self, record: &StoreRecord) -> Result<StoreConfig, StoreError>;
+
+    /// The configuration of an entry with these changes; a secret that is given as `****` stays as it is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn changed(&self, record: &StoreRecord, changes: &StoreConfig)
+    -> Result<Admitted, ConfigFault>;
 }

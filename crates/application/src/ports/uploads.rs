@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloakroom_domain::{
-    AccountId, ContentType, FileId, FileName, Location, Metadata, ObjectKey, Owner, Sha256Digest,
-    Timestamp, UploadKind, UploadProgress, UploadState, VersionId, Visibility,
+    AccountId, ContentType, FileId, FileName, Location, Metadata, ObjectKey, Owner, Seal,
+    Sha256Digest, Timestamp, UploadKind, UploadProgress, UploadState, VersionId, Visibility,
 };
 
 use super::{RepositoryError, StoredPart};
@@ -25,7 +25,7 @@ pub struct UploadTarget {
     pub metadata: Metadata,
     /// The digest that its bytes must have.
     pub digest: Option<Sha256Digest>,
-    /// The header that described it (tus 1.0.0 `Upload-Metadata`), given back as it came.
+    /// What the client said of it, in its protocol's words, given back as it came.
     pub described: Option<String>,
 }
 
@@ -38,6 +38,8 @@ pub struct NewUploadRow {
     pub version: VersionId,
     /// The body's key.
     pub key: ObjectKey,
+    /// What the body is going to be sealed with.
+    pub seal: Option<Seal>,
     /// The account whose bucket the body goes to.
     pub account: AccountId,
     /// Who creates it, as one text that tells callers apart.
@@ -50,6 +52,17 @@ pub struct NewUploadRow {
     pub target: UploadTarget,
     /// How long it lives without a change.
     pub lifetime: Duration,
+}
+
+/// A piece of an upload about to be written.
+#[derive(Debug, Clone)]
+pub struct NewPiece {
+    /// Its row in the ledger.
+    pub version: VersionId,
+    /// Its key.
+    pub key: ObjectKey,
+    /// What it is going to be sealed with, whether or not the upload's body is.
+    pub seal: Option<Seal>,
 }
 
 /// Where a stretch of an upload's bytes is.
@@ -214,8 +227,8 @@ pub struct Saved {
     pub changed_from: u64,
     /// The stretches that take their place, in order.
     pub stretches: Vec<Stretch>,
-    /// How long the upload lives from now on.
-    pub lifetime: Duration,
+    /// How long the upload lives from now on; `None` leaves the end of its time as it is.
+    pub lifetime: Option<Duration>,
 }
 
 /// How long whoever makes a file of an upload may show no sign of life.
@@ -243,8 +256,7 @@ pub trait UploadRepository: Send + Sync {
         &self,
         id: &FileId,
         generation: u64,
-        version: VersionId,
-        key: ObjectKey,
+        piece: NewPiece,
     ) -> Result<Option<Location>, RepositoryError>;
 
     /// Keeps what was achieved, and goes on holding. `false`: the upload is another's by now.
@@ -276,7 +288,8 @@ pub trait UploadRepository: Send + Sync {
         lifetime: Duration,
     ) -> Result<bool, RepositoryError>;
 
-    /// Ends it as `Failed` or `Terminated`; its body and pieces are to be removed, due after `delay`.
+    /// Ends it as `Failed` or `Terminated`; its body and pieces are to be removed, due after `delay`. Pieces that no
+    /// stretch names are due in ten minutes: a request that was overtaken may still be writing them.
     async fn end(
         &self,
         id: &FileId,
@@ -287,7 +300,7 @@ pub trait UploadRepository: Send + Sync {
     ) -> Result<bool, RepositoryError>;
 
     /// Turns up to `limit` uploads whose time is over into `Expired`; bodies and pieces are due now, or in ten minutes
-    /// where a request still holds the upload and may be writing them.
+    /// where a request still holds the upload and may be writing them, or may be writing pieces that no stretch names.
     async fn expire(&self, limit: u32) -> Result<u64, RepositoryError>;
 
     /// Forgets up to `limit` uploads that ended longer ago than `age`. A partial upload that waits has not ended.

@@ -2,11 +2,15 @@
 
 pub mod contract;
 mod memory;
+mod memory_buckets;
 mod memory_claims;
 mod memory_files;
 mod memory_import;
 mod memory_ledger;
 mod memory_links;
+mod memory_migrations;
+mod memory_scrub;
+mod memory_seals;
 mod memory_upload_rows;
 mod memory_uploads;
 
@@ -20,11 +24,14 @@ mod tests {
 
     use super::{
         MemoryDatabase,
-        contract::{Fixture, sharing::SharingFixture},
+        contract::{
+            Fixture, objects::ObjectsFixture, scrubbing::ScrubFixture, sharing::SharingFixture,
+        },
     };
     use crate::ports::{
-        ClaimRepository, FileImport, FileRepository, LinkRepository, ReconcileRepository,
-        SecretRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
+        BucketRepository, ClaimRepository, FileImport, FileRepository, LinkRepository,
+        MigrationRepository, ReconcileRepository, ScrubRepository, SealLedger, SecretRepository,
+        StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
     };
 
     struct InMemory(Arc<MemoryDatabase>);
@@ -52,6 +59,14 @@ mod tests {
         }
 
         fn stores(&self) -> Arc<dyn StoreRegistry> {
+            self.0.clone()
+        }
+
+        fn migrations(&self) -> Arc<dyn MigrationRepository> {
+            self.0.clone()
+        }
+
+        fn seals(&self) -> Arc<dyn SealLedger> {
             self.0.clone()
         }
 
@@ -83,10 +98,30 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl ScrubFixture for InMemory {
+        fn scrub(&self) -> Arc<dyn ScrubRepository> {
+            self.0.clone()
+        }
+
+        async fn idle(&self, time: Duration) {
+            self.0.pass(time);
+        }
+    }
+
+    #[async_trait]
+    impl ObjectsFixture for InMemory {
+        fn buckets(&self) -> Arc<dyn BucketRepository> {
+            self.0.clone()
+        }
+    }
+
     async fn in_memory() -> InMemory {
         InMemory(Arc::new(MemoryDatabase::new()))
     }
 
     crate::metadata_contract!(in_memory);
     crate::sharing_contract!(in_memory);
+    crate::scrub_contract!(in_memory);
+    crate::objects_contract!(in_memory);
 }

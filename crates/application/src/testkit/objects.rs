@@ -5,6 +5,7 @@ mod faults;
 mod memory;
 
 use bytes::Bytes;
+use cloakroom_domain::{Bucket, ObjectKey};
 use futures_util::StreamExt;
 
 pub use faults::{Fault, Step};
@@ -17,16 +18,27 @@ use crate::ports::{Payload, StoreError};
 /// # Errors
 /// What ended the body, if it was not its end.
 pub async fn collect(payload: Payload) -> Result<Vec<u8>, StoreError> {
-    let mut stream = match payload {
-        Payload::Ready(bytes) => return Ok(bytes.to_vec()),
-        Payload::Stream(stream) => stream,
-        Payload::File(file) => file.bytes,
-    };
+    let mut stream = payload.into_stream();
     let mut body = Vec::new();
     while let Some(chunk) = stream.next().await {
         body.extend_from_slice(&chunk?);
     }
     Ok(body)
+}
+
+/// The bucket of tests that need one only.
+///
+/// # Panics
+/// Never: its name is one.
+#[must_use]
+pub fn bucket() -> Bucket {
+    contract::must(Bucket::parse("files"), "a bucket")
+}
+
+/// A new key as the service makes them.
+#[must_use]
+pub fn key() -> ObjectKey {
+    contract::key()
 }
 
 /// `len` bytes that no shift of theirs equals, so that a chunk out of place shows.

@@ -50,7 +50,7 @@ pub(super) async fn complete(app: &Arc<App>, open: Open, commit: Commit) -> Resu
 /// Removes the object of a row that went to the sweeper: it may have looked before the object appeared, and no row
 /// can come to refer to this key any more.
 async fn remove_object(app: &App, location: &Location) {
-    let Ok(store) = app.stores.at(location) else {
+    let Ok(store) = app.stores.at(location).await else {
         return;
     };
     let answers = store
@@ -111,7 +111,7 @@ pub(crate) async fn clean_up(app: &App, version: VersionId, location: &Location,
             return;
         }
     }
-    let Ok(store) = app.stores.at(location) else {
+    let Ok(store) = app.stores.at(location).await else {
         return;
     };
     let answers = store

@@ -1,8 +1,7 @@
 //! Stretches of an upload made one object.
 
-use bytes::Bytes;
-use cloakroom_domain::{Location, VersionId};
-use futures_util::{StreamExt, stream};
+use cloakroom_domain::{FileId, Location, VersionId};
+use futures_util::StreamExt;
 
 use super::{
     hold::Held,
@@ -23,6 +22,15 @@ const UPLOAD: StoreOperation = StoreOperation::Upload;
 pub(super) struct Body {
     pub(super) version: VersionId,
     pub(super) location: Location,
+}
+
+/// What a commit makes a file of.
+pub(super) struct Made {
+    pub(super) body: Body,
+    /// Of all its bytes.
+    pub(super) hashes: Hashes,
+    /// The partial uploads that it was made of.
+    pub(super) partials: Vec<FileId>,
 }
 
 /// Joins the upload's stretches. It may be asked again after it broke off anywhere.
@@ -67,7 +75,7 @@ fn location(stretch: Stretch) -> Option<Location> {
 
 async fn join_parts(held: &Held, stretches: &[Stretch]) -> Result<(), Error> {
     let record = held.record();
-    let store = held.app.stores.at(&record.location)?;
+    let store = held.app.stores.at(&record.location).await?;
     let resumable = store.resumable().ok_or_else(no_parts)?;
     let object = unfinished(&record.location, record.write_id.clone());
     let parts: Vec<_> = stretches.iter().filter_map(Stretch::as_part).collect();
@@ -104,7 +112,7 @@ async fn append_pieces(held: &Held, stretches: &[Stretch]) -> Result<(), Error> 
         next_number: position.next_number,
         changed_from,
         stretches: closed.stretches,
-        lifetime: held.app.limits.upload_expiry,
+        lifetime: Some(held.app.limits.upload_expiry),
     })
     .await
 }
@@ -120,7 +128,7 @@ pub(super) async fn write_object(
 ) -> Result<(), Error> {
     let (app, record) = (&held.app, held.record());
     let at = &record.location;
-    let store = app.stores.at(at)?;
+    let store = app.stores.at(at).await?;
     match store.head(&at.bucket, &at.key).await {
         Ok(found) if hashes.is_none() && Some(found.size) == record.progress.length() => {
             return Ok(());
@@ -195,17 +203,11 @@ pub(super) async fn rehash(app: &App, location: &Location) -> Result<Hashes, Err
 /// # Errors
 /// Failures of the store.
 pub(super) async fn read(app: &App, location: &Location) -> Result<ByteStream, Error> {
-    let store = app.stores.at(location)?;
+    let store = app.stores.at(location).await?;
     let payload = store.read(&location.bucket, &location.key, None).await;
-    Ok(match payload.map_err(Error::store(UPLOAD))? {
-        Payload::Ready(bytes) => stream::iter(one(bytes)).boxed(),
-        Payload::Stream(bytes) => bytes,
-        Payload::File(file) => file.bytes,
-    })
-}
-
-fn one(bytes: Bytes) -> Option<Result<Bytes, StoreError>> {
-    (!bytes.is_empty()).then_some(Ok(bytes))
+    payload
+        .map(Payload::into_stream)
+        .map_err(Error::store(UPLOAD))
 }
 
 fn no_parts() -> Error {

@@ -263,7 +263,7 @@ impl Receiving {
     ///
     /// # Errors
     /// [`Error::ChunkMismatch`], after which nothing of this request counts; failures of database and store, after
-    /// which what is durable is kept. The upload is held by nobody then.
+    /// which what is durable is kept, and the upload is held by nobody, if the database can be told.
     pub(super) async fn complete(mut self, length: u64) -> Result<(Held, Option<Hashes>), Error> {
         self.verify().await?;
         if let Err(error) = self.progress.learn(length, u64::MAX) {
@@ -278,7 +278,10 @@ impl Receiving {
             }
         }
         let saved = self.saved();
-        self.held.save(saved.clone()).await?;
+        if let Err(error) = self.held.save(saved.clone()).await {
+            let _ = self.held.let_go(Some(saved)).await;
+            return Err(error);
+        }
         self.held.lease.record.hashes = saved.hashes;
         self.held.lease.record.progress = self.progress;
         self.held

@@ -101,7 +101,7 @@ async fn open(app: Arc<App>, row: NewUploadRow, size: u64) -> Result<DirectUploa
     match sign(&held, size).await {
         Ok((parts, write_id)) => {
             let id = held.id().clone();
-            let expires_at = held.record().expires_at;
+            let expires_at = usable_until(&held);
             held.let_go(Some(opened(&held, write_id))).await?;
             Ok(DirectUpload {
                 id,
@@ -116,9 +116,16 @@ async fn open(app: Arc<App>, row: NewUploadRow, size: u64) -> Result<DirectUploa
     }
 }
 
+/// An upload may live for longer than any address.
+fn usable_until(held: &Held) -> Timestamp {
+    let beyond = held.app.limits.upload_expiry.saturating_sub(LONGEST);
+    let beyond = i64::try_from(beyond.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(held.record().expires_at.micros().saturating_sub(beyond))
+}
+
 async fn sign(held: &Held, size: u64) -> Result<(Vec<DirectPart>, String), Error> {
     let record = held.record();
-    let store = held.app.stores.at(&record.location)?;
+    let store = held.app.stores.at(&record.location).await?;
     let (Some(presign), Some(_)) = (store.presign(), store.resumable()) else {
         return Err(Error::Conflict(
             "this store takes no direct uploads; upload through the service, by tus for example",
@@ -152,7 +159,7 @@ fn opened(held: &Held, write_id: String) -> Saved {
         next_number: record.next_number,
         changed_from: 0,
         stretches: Vec::new(),
-        lifetime: held.app.limits.upload_expiry,
+        lifetime: Some(held.app.limits.upload_expiry),
     }
 }
 
@@ -245,7 +252,7 @@ async fn read(app: &Arc<App>, record: UploadRecord) -> Result<DirectStatus, Erro
         async move {
             match hold(&app, &id).await? {
                 Taken::Held(held) => match finish(held, None).await {
-                    Err(error) if is_for_good(&error) => reopen(&app, &id).await,
+                    Err(error) if is_for_good(&error) => reopen(&app, &id, error).await,
                     outcome => outcome.map(drop),
                 },
                 Taken::Ended(_) => Ok(()),
@@ -273,9 +280,21 @@ const fn is_for_good(error: &Error) -> bool {
     )
 }
 
-/// Lets parts be sent again.
-async fn reopen(app: &Arc<App>, id: &FileId) -> Result<(), Error> {
+/// Lets parts be sent again, unless they are joined already: then reading what they made has failed, and is tried again
+/// when the client asks.
+async fn reopen(app: &Arc<App>, id: &FileId, error: Error) -> Result<(), Error> {
     if let Taken::Held(held) = hold(app, id).await? {
+        match is_joined(&held).await {
+            Ok(false) => {}
+            Ok(true) => {
+                held.let_go(None).await?;
+                return Err(error);
+            }
+            Err(unknown) => {
+                held.let_go(None).await?;
+                return Err(unknown);
+            }
+        }
         let none = UploadProgress::restore(0, held.record().progress.length());
         let saved = Saved {
             progress: none.unwrap_or(held.record().progress),
@@ -288,10 +307,20 @@ async fn reopen(app: &Arc<App>, id: &FileId) -> Result<(), Error> {
     Err(Error::BadValue(why.to_owned()))
 }
 
+async fn is_joined(held: &Held) -> Result<bool, Error> {
+    let at = &held.record().location;
+    let store = held.app.stores.at(at).await?;
+    match store.head(&at.bucket, &at.key).await {
+        Ok(found) => Ok(Some(found.size) == held.record().progress.length()),
+        Err(StoreError::NotFound) => Ok(false),
+        Err(error) => Err(Error::store(StoreOperation::Upload)(error)),
+    }
+}
+
 /// Compares what the client says with what the store has and with what was agreed.
 async fn verify(held: &Held, sent: &[SentPart]) -> Result<Vec<Stretch>, Error> {
     let record = held.record();
-    let store = held.app.stores.at(&record.location)?;
+    let store = held.app.stores.at(&record.location).await?;
     let Some(presign) = store.presign() else {
         return Err(Error::Conflict(
             "this store takes no direct uploads any more",

@@ -7,13 +7,13 @@ use futures_util::StreamExt;
 use tokio::time::sleep;
 
 use super::{
-    assemble::{self, Body},
+    assemble::{self, Made},
     hold::Held,
 };
 use crate::{
     App, Error, StoreOperation,
     hashes::Hashes,
-    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, Payload},
+    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME},
 };
 
 /// How often whoever makes a file shows a sign of life.
@@ -32,18 +32,22 @@ pub(super) async fn finish(held: Held, hashes: Option<Hashes>) -> Result<Option<
             Some(hashes) => hashes,
             None => assemble::rehash(&held.app, &body.location).await?,
         };
-        Ok((body, hashes))
+        Ok(Made {
+            body,
+            hashes,
+            partials: Vec::new(),
+        })
     })
     .await
 }
 
-/// Does the work that gives a body and its hashes, showing signs of life, and commits what came of it.
+/// Does the work that makes a body, showing signs of life, and commits what came of it.
 ///
 /// # Errors
 /// As [`finish`].
 pub(super) async fn watched(
     held: Held,
-    work: impl AsyncFnOnce(&Held) -> Result<(Body, Hashes), Error>,
+    work: impl AsyncFnOnce(&Held) -> Result<Made, Error>,
 ) -> Result<Option<Box<File>>, Error> {
     let uploads = &held.app.uploads;
     match uploads.completing(held.id(), held.generation()).await {
@@ -58,7 +62,7 @@ pub(super) async fn watched(
         outcome = work(&held) => outcome,
         () = lost(&held) => return Err(Error::UploadHeld),
     };
-    let (body, hashes) = match outcome {
+    let made = match outcome {
         Ok(made) => made,
         Err(error) => {
             // Parts may have been begun.
@@ -68,16 +72,16 @@ pub(super) async fn watched(
         }
     };
     let digest = held.record().target.digest;
-    if Some(hashes.size()) != held.record().progress.length() {
+    if Some(made.hashes.size()) != held.record().progress.length() {
         let error = "the stored bytes are not as many as were received";
         held.fail(error).await?;
         return Err(Error::Internal(error.into()));
     }
-    if digest.is_some_and(|expected| expected != hashes.sha256()) {
+    if digest.is_some_and(|expected| expected != made.hashes.sha256()) {
         held.fail("the bytes do not match the digest").await?;
         return Err(Error::DigestMismatch);
     }
-    let committed = commit(&held, body, &hashes).await;
+    let committed = commit(&held, made).await;
     if committed.is_err() {
         // Whoever asks next tries again. Under an old generation, or after a commit that did happen, it has no effect.
         let _ = held.let_go(None).await;
@@ -107,8 +111,9 @@ fn kept(held: &Held) -> Option<Hashes> {
     (Some(hashes.size()) == record.progress.length()).then_some(hashes)
 }
 
-async fn commit(held: &Held, body: Body, hashes: &Hashes) -> Result<Option<Box<File>>, Error> {
+async fn commit(held: &Held, made: Made) -> Result<Option<Box<File>>, Error> {
     let (app, record) = (&held.app, held.record());
+    let Made { body, hashes, .. } = made;
     if record.kind == UploadKind::Partial {
         let lifetime = app.limits.upload_expiry;
         let finished = app
@@ -142,6 +147,7 @@ async fn commit(held: &Held, body: Body, hashes: &Hashes) -> Result<Option<Box<F
         },
         claim: None,
         upload: Some(held.generation()),
+        partials: made.partials,
     };
     // Nothing is removed after an error: the upload is there, and whoever asks next finishes it.
     match app.files.commit(commit).await {
@@ -160,14 +166,10 @@ async fn first_bytes(app: &App, location: &Location, size: u64) -> Result<Vec<u8
     if end == 0 {
         return Ok(Vec::new());
     }
-    let store = app.stores.at(location)?;
+    let store = app.stores.at(location).await?;
     let range = ByteRange { start: 0, end };
     let read = store.read(&location.bucket, &location.key, Some(range));
-    let mut bytes = match read.await.map_err(failed)? {
-        Payload::Ready(bytes) => return Ok(bytes.to_vec()),
-        Payload::Stream(bytes) => bytes,
-        Payload::File(file) => file.bytes,
-    };
+    let mut bytes = read.await.map_err(failed)?.into_stream();
     let mut head = Vec::with_capacity(SNIFF_LEN);
     while let Some(chunk) = bytes.next().await {
         head.extend_from_slice(&chunk.map_err(failed)?);

@@ -1,11 +1,8 @@
 //! Holding an upload: one request at a time changes it, and the newest one wins.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
-use cloakroom_domain::{FileId, Timestamp, UploadState};
+use cloakroom_domain::{FileId, UploadState};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -123,7 +120,7 @@ impl Held {
             next_number: next_number.max(record.next_number),
             changed_from: record.progress.offset(),
             stretches: Vec::new(),
-            lifetime: left_until(record.expires_at).min(self.app.limits.upload_expiry),
+            lifetime: None,
         }
     }
 
@@ -169,13 +166,4 @@ impl Held {
         }
         Ok(())
     }
-}
-
-/// How long it is until then; a second at least.
-fn left_until(instant: Timestamp) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let then = Duration::from_micros(u64::try_from(instant.micros()).unwrap_or_default());
-    then.saturating_sub(now).max(Duration::from_secs(1))
 }

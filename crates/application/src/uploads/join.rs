@@ -6,7 +6,7 @@ use cloakroom_domain::{FileId, Location, Principal, UploadKind, UploadState};
 
 use super::{
     NewResumable, UploadStatus,
-    assemble::{self, Body},
+    assemble::{self, Body, Made},
     finish, hold,
 };
 use crate::{
@@ -107,23 +107,29 @@ async fn run(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> R
         return Err(Error::UploadGone);
     };
     let sources: Vec<Location> = partials.iter().map(|it| it.location.clone()).collect();
-    finish::watched(held, async |held| {
+    let outcome = finish::watched(held, async |held| {
         let mut hashes = Hashes::new();
-        if let Err(error) = assemble::write_object(held, &sources, Some(&mut hashes)).await {
-            return Err(gone_or(&app, &partials, error).await?);
-        }
-        use_up(&app, &partials).await?;
+        assemble::write_object(held, &sources, Some(&mut hashes)).await?;
         let body = Body {
             version: held.record().version,
             location: held.record().location.clone(),
         };
-        Ok((body, hashes))
+        Ok(Made {
+            body,
+            hashes,
+            partials: partials.iter().map(|it| it.id.clone()).collect(),
+        })
     })
-    .await
-    .map(drop)
+    .await;
+    match outcome {
+        Ok(_) => Ok(()),
+        // They may be gone because the file is there: only the rows know.
+        Err(error @ Error::Repository(_)) => Err(error),
+        Err(error) => Err(gone_or(&app, &partials, error).await?),
+    }
 }
 
-/// Bytes that could not be read may be those of an upload that another request has joined meanwhile.
+/// Partial uploads that could not be read or used may be those that another request has joined meanwhile.
 async fn gone_or(app: &App, partials: &[UploadRecord], error: Error) -> Result<Error, Error> {
     for partial in partials {
         let now = app.uploads.find(&partial.id).await?;
@@ -132,20 +138,4 @@ async fn gone_or(app: &App, partials: &[UploadRecord], error: Error) -> Result<E
         }
     }
     Ok(error)
-}
-
-/// Ends the partial uploads, whose bytes are read by now. Of several that join the same ones, one gets them.
-async fn use_up(app: &App, partials: &[UploadRecord]) -> Result<(), Error> {
-    for partial in partials {
-        let (id, generation) = (&partial.id, partial.generation);
-        let state = UploadState::Terminated;
-        let ended = app
-            .uploads
-            .end(id, generation, state, None, Duration::ZERO)
-            .await?;
-        if !ended {
-            return Err(Error::UploadGone);
-        }
-    }
-    Ok(())
 }

@@ -115,7 +115,7 @@ impl Kept {
             next_number: self.position.next_number,
             changed_from: stretches.first().map_or(offset, |first| first.start),
             stretches,
-            lifetime,
+            lifetime: Some(lifetime),
         }
     }
 

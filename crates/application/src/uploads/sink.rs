@@ -9,8 +9,8 @@ use super::hold::Held;
 use crate::{
     App, Error, StoreOperation,
     ports::{
-        Ending, ObjectWriter, PartsWriter, Resume, StoreError, StoredPart, Stretch, StretchAt,
-        Unfinished, WriteHints, WritePosition,
+        Ending, NewPiece, ObjectWriter, PartsWriter, Resume, StoreError, StoredPart, Stretch,
+        StretchAt, Unfinished, WriteHints, WritePosition,
     },
     upload::outcome,
 };
@@ -118,7 +118,7 @@ impl Parts {
         last: Option<&Stretch>,
     ) -> Result<Option<Self>, Error> {
         let record = held.record();
-        let store = held.app.stores.at(&record.location)?;
+        let store = held.app.stores.at(&record.location).await?;
         let Some(resumable) = store.resumable() else {
             return Ok(None);
         };
@@ -190,7 +190,8 @@ impl Piece {
         let (version, location) = piece_row(held).await?;
         let opened = app
             .stores
-            .at(&location)?
+            .at(&location)
+            .await?
             .begin(&location.bucket, &location.key, WriteHints { size })
             .await;
         match opened {
@@ -263,7 +264,12 @@ async fn piece_row(held: &Held) -> Result<(VersionId, Location), Error> {
     let owner = &record.target.owner;
     let key = ObjectKey::mint(&owner.account, &record.id, &record.target.name);
     let uploads = &held.app.uploads;
-    let begun = uploads.begin_piece(&record.id, held.generation(), version, key);
+    let piece = NewPiece {
+        version,
+        key,
+        seal: held.app.stores.new_seal(version)?,
+    };
+    let begun = uploads.begin_piece(&record.id, held.generation(), piece);
     let location = begun.await?.ok_or(Error::UploadHeld)?;
     Ok((version, location))
 }
@@ -280,7 +286,7 @@ pub(super) async fn put_piece(
 ) -> Result<Stretch, Error> {
     let app = &held.app;
     let (version, location) = piece_row(held).await?;
-    let store = app.stores.at(&location)?;
+    let store = app.stores.at(&location).await?;
     if let Err(error) = store.put(&location.bucket, &location.key, bytes).await {
         give_up(app, version, &error).await;
         return Err(Error::store(UPLOAD)(error));

@@ -5,14 +5,14 @@
     reason = "a test that cannot go on ends, and has no users"
 )]
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cloakroom_application::{
     App, Background, Caller, Claims, Destination, Limits, LinkKey, Links, NewUpload, Permissions,
-    Rates, Stores, Turns,
+    Rates, Scrubbing, Stores, Turns,
     hot::HotBodies,
-    ports::{ObjectStore, StoreRecord, StoreRegistry, VersionLedger, WriteHints},
+    ports::{ObjectStore, StoreRecord, StoreRegistry, Unmetered, VersionLedger, WriteHints},
     testkit::{metadata::MemoryDatabase, objects::MemoryStore},
 };
 use cloakroom_domain::{
@@ -30,6 +30,18 @@ pub struct World {
 
 const BUCKET: &str = "files";
 
+/// The entry of the one store.
+fn store_record() -> StoreRecord {
+    StoreRecord {
+        id: StoreId::random(),
+        driver: "memory".to_owned(),
+        buckets: BucketRule::Fixed(Bucket::parse(BUCKET).unwrap()),
+        config: None,
+        revision: 0,
+        is_current: true,
+    }
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(Permissions::without_backend()).await
@@ -46,15 +58,8 @@ impl World {
 
     async fn made_of(permissions: Permissions, store: MemoryStore) -> Self {
         let database = Arc::new(MemoryDatabase::new());
-        let id = StoreId::random();
-        let buckets = BucketRule::Fixed(Bucket::parse(BUCKET).unwrap());
-        let record = StoreRecord {
-            id,
-            driver: "memory".to_owned(),
-            buckets,
-            is_current: true,
-        };
-        database.seed(record).await.unwrap();
+        let record = store_record();
+        database.seed(record.clone()).await.unwrap();
         let opened: Arc<dyn ObjectStore> = Arc::new(store.clone());
         let limits = Limits {
             max_file_size: 1024,
@@ -67,16 +72,20 @@ impl World {
         let app = Arc::new(App {
             files: database.clone(),
             ledger: database.clone(),
+            buckets: database.clone(),
             uploads: database.clone(),
             turns: Turns::default(),
             tokens: database.clone(),
             registry: database.clone(),
-            stores: Stores::new(HashMap::from([(id, opened)])),
+            stores: Stores::fixed(vec![(record, opened)], None),
+            migrations: database.clone(),
             authenticators: Vec::new(),
             permissions: Arc::new(permissions),
             revocations: database.clone(),
             links: links(&database),
             claims: claims(&database),
+            scrubbing: scrubbing(&database),
+            meter: Arc::new(Unmetered),
             hot: HotBodies::new(0),
             rates: Rates::off(),
             dependencies: Vec::new(),
@@ -140,6 +149,14 @@ fn links(database: &Arc<MemoryDatabase>) -> Links {
     let key = LinkKey::new(&[7; 32]).unwrap();
     let hour = Duration::from_secs(3600);
     Links::new(database.clone(), key, hour, 24 * hour)
+}
+
+fn scrubbing(database: &Arc<MemoryDatabase>) -> Scrubbing {
+    Scrubbing {
+        rows: database.clone(),
+        interval: None,
+        rate: u64::MAX,
+    }
 }
 
 fn claims(database: &Arc<MemoryDatabase>) -> Claims {

@@ -1,4 +1,4 @@
-//! What the sweeper and `fsck` do with uploads that take several requests.
+//! What the sweeper and `fsck` do with what a replica left and with uploads that take several requests.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cloakroom_application::{
     FsckOptions, SweepReport, fsck,
     ports::{
-        Ask, Asked, Lease, NewUploadRow, ObjectStore, ObjectWriter, Saved, Stretch, StretchAt,
-        UploadRepository, UploadTarget, VersionLedger, WriteHints,
+        Ask, Asked, Lease, NewPiece, NewUploadRow, ObjectStore, ObjectWriter, Saved, Stretch,
+        StretchAt, UploadRepository, UploadTarget, VersionLedger, WriteHints,
     },
     sweep,
     testkit::objects::{Fault, Step},
@@ -17,7 +17,10 @@ use cloakroom_domain::{
     UploadState, VersionId, Visibility,
 };
 
-use super::support::World;
+use super::{
+    started,
+    support::{self, World},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,7 @@ async fn create(world: &World) -> (FileId, Location) {
             id: id.clone(),
             version: VersionId::random(),
             key: ObjectKey::mint(&account, &id, &name),
+            seal: None,
             account: account.clone(),
             creator: "user:1:7".to_owned(),
             kind: UploadKind::Whole,
@@ -80,7 +84,12 @@ async fn suspended(world: &World) -> FileId {
         &FileName::clean("piece"),
     );
     let uploads = &world.app.uploads;
-    let begun = uploads.begin_piece(&id, generation, version, key).await;
+    let piece = NewPiece {
+        version,
+        key,
+        seal: None,
+    };
+    let begun = uploads.begin_piece(&id, generation, piece).await;
     let location = begun.unwrap().unwrap();
     writer(world, &location).await.finish().await.unwrap();
     let saved = Saved {
@@ -94,7 +103,7 @@ async fn suspended(world: &World) -> FileId {
             size: 5,
             at: StretchAt::Piece { version, location },
         }],
-        lifetime: world.app.limits.upload_expiry,
+        lifetime: Some(world.app.limits.upload_expiry),
     };
     assert!(uploads.release(&id, generation, Some(saved)).await.unwrap());
     id
@@ -122,7 +131,7 @@ async fn an_upload_that_nobody_goes_on_with_is_removed_and_told_of_for_as_long_a
         next_number: lease.record.next_number,
         changed_from: 5,
         stretches: Vec::new(),
-        lifetime: expiry,
+        lifetime: Some(expiry),
     };
     let uploads = &world.app.uploads;
     let generation = lease.record.generation;
@@ -193,4 +202,23 @@ async fn fsck_leaves_unfinished_objects_alone_while_an_upload_may_still_write_th
     let checked = fsck(&world.app, repair, &mut |_| ()).await.unwrap();
     assert_eq!((checked.findings, world.store.unfinished()), (0, 1));
     assert_eq!(world.database.scan(None, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_replica_sent_last_may_land_after_its_row_expired() {
+    let world = World::new().await;
+    let limits = &world.app.limits;
+    let mut upload = started(&world, support::private_file()).await;
+    upload.write(Bytes::from_static(b"late")).await.unwrap();
+    std::mem::forget(upload);
+    world.database.pass(limits.pending_ttl + SECOND);
+    assert_eq!(sweep(&world.app).await.unwrap().expired, 1);
+    let rows = world.app.ledger.scan(None, 9).await.unwrap();
+    let at = &rows[0].location;
+    let body = vec![Bytes::from_static(b"late")];
+    world.store.put(&at.bucket, &at.key, body).await.unwrap();
+    assert_eq!(sweep(&world.app).await.unwrap().removed, 0);
+    world.database.pass(limits.uncertain_delay + SECOND);
+    assert_eq!(sweep(&world.app).await.unwrap().removed, 1);
+    world.assert_nothing_left("landed late").await;
 }

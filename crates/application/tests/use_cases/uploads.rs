@@ -17,7 +17,7 @@ use cloakroom_domain::{File, FileId, Metadata, Sha256Digest, UploadKind, UploadS
 use crate::support::World;
 
 /// A store without parts, one with parts of 100 bytes, one whose parts grow.
-fn stores() -> [(&'static str, MemoryStore); 3] {
+pub(crate) fn stores() -> [(&'static str, MemoryStore); 3] {
     [
         ("pieces", MemoryStore::new()),
         ("parts", MemoryStore::with_parts_of(100)),
@@ -25,7 +25,7 @@ fn stores() -> [(&'static str, MemoryStore); 3] {
     ]
 }
 
-fn new(length: Option<u64>) -> NewResumable {
+pub(crate) fn new(length: Option<u64>) -> NewResumable {
     NewResumable {
         kind: UploadKind::Whole,
         account: None,
@@ -39,7 +39,7 @@ fn new(length: Option<u64>) -> NewResumable {
     }
 }
 
-const fn bytes_at(offset: u64) -> Append {
+pub(crate) const fn bytes_at(offset: u64) -> Append {
     Append {
         offset,
         body: None,
@@ -51,26 +51,31 @@ const fn bytes_at(offset: u64) -> Append {
 }
 
 impl World {
-    async fn created(&self, new: NewResumable) -> FileId {
+    pub(crate) async fn created(&self, new: NewResumable) -> FileId {
         create(&self.app, &self.alice, new).await.unwrap().id
     }
 
-    async fn begun(&self, id: &FileId, what: Append) -> Result<Appending, Error> {
+    pub(crate) async fn begun(&self, id: &FileId, what: Append) -> Result<Appending, Error> {
         append(&self.app, &self.alice, id, what).await
     }
 
-    async fn send(&self, id: &FileId, what: Append, body: &[u8]) -> Result<Appended, Error> {
+    pub(crate) async fn send(
+        &self,
+        id: &FileId,
+        what: Append,
+        body: &[u8],
+    ) -> Result<Appended, Error> {
         let appending = self.begun(id, what).await?;
         appending.write(Bytes::copy_from_slice(body)).await;
         appending.finish(End::Whole).await
     }
 
-    async fn offset(&self, id: &FileId) -> Result<u64, Error> {
+    pub(crate) async fn offset(&self, id: &FileId) -> Result<u64, Error> {
         let found = status(&self.app, &self.alice, id, Completion::ByLength).await?;
         Ok(found.progress.offset())
     }
 
-    async fn upload(&self, id: &FileId) -> UploadRecord {
+    pub(crate) async fn upload(&self, id: &FileId) -> UploadRecord {
         UploadRepository::find(&*self.database, id)
             .await
             .unwrap()
@@ -78,7 +83,7 @@ impl World {
     }
 
     /// The one file, with one object and one row, is this.
-    async fn assert_file(&self, id: &FileId, body: &[u8], what: &str) {
+    pub(crate) async fn assert_file(&self, id: &FileId, body: &[u8], what: &str) {
         self.app.background.idle().await;
         self.database.pass(Duration::from_secs(3600));
         cloakroom_application::sweep(&self.app).await.unwrap();

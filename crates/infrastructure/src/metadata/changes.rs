@@ -2,7 +2,9 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use cloakroom_application::{Permissions, Turns, cache::CachedTokens, ports::FileRepository};
+use cloakroom_application::{
+    Permissions, Stores, Turns, cache::CachedTokens, ports::FileRepository, with_causes,
+};
 use cloakroom_domain::FileId;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
@@ -25,19 +27,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Forgets what others change, and tells requests here that others want what they hold, until `stop` is ready. Everything is forgotten whenever the connection is made or
-/// lost, since a change may have gone unheard, and `permissions` is told whether anything would be heard at all.
-/// A SQLite file has one service, so there is nobody to listen to.
+/// Told which store has changed, or is new.
+pub(super) const STORES_CHANNEL: &str = "cloakroom_stores";
+
+/// Forgets what others change, and tells requests here that others want what they hold, until `stop` is ready.
+/// Everything is forgotten whenever the connection is made or lost, since a change may have gone unheard, and
+/// `permissions` is told whether anything would be heard at all. A SQLite file has one service, so there is nobody to listen to.
 pub async fn follow_changes(
     database: Arc<Database>,
     files: Arc<dyn FileRepository>,
     tokens: Arc<CachedTokens>,
     permissions: Arc<Permissions>,
     turns: Turns,
+    stores: Stores,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
-    let Backend::Postgres { pool, .. } = &database.backend else {
+    let Backend::Postgres { readers, .. } = &database.backend else {
         return stop.await;
     };
     let caches = Caches {
@@ -45,12 +51,13 @@ pub async fn follow_changes(
         tokens,
         permissions,
         turns,
+        stores,
     };
     caches.permissions.hearing_ends();
     loop {
         let lost = tokio::select! {
             () = &mut stop => return,
-            lost = listen(pool.options(), &caches) => lost,
+            lost = listen(readers.options(), &caches) => lost,
         };
         caches.permissions.hearing_ends();
         caches.forget_everything();
@@ -69,12 +76,30 @@ struct Caches {
     tokens: Arc<CachedTokens>,
     permissions: Arc<Permissions>,
     turns: Turns,
+    stores: Stores,
 }
 
 impl Caches {
     fn forget_everything(&self) {
         self.files.forget(None);
         self.tokens.forget_all();
+        self.refresh_stores();
+    }
+
+    /// In a task of its own: it asks the database.
+    fn refresh_stores(&self) {
+        let stores = self.stores.clone();
+        tokio::spawn(async move {
+            match stores.refresh().await {
+                Ok(unopened) => {
+                    for (store, error) in unopened {
+                        let error = with_causes(&error);
+                        tracing::warn!(%store, error, "a store of the registry cannot be opened");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the registry of stores was not read again"),
+            }
+        });
     }
 
     fn apply(&self, channel: &str, payload: &str) {
@@ -88,6 +113,7 @@ impl Caches {
                 Some(revocation) => self.permissions.forget(&revocation),
                 None => self.permissions.forget_everything(),
             },
+            STORES_CHANNEL => self.refresh_stores(),
             UPLOADS_CHANNEL => {
                 if let Some((id, turn)) = wanted(payload) {
                     self.turns.ask(&id, turn);
@@ -117,6 +143,7 @@ async fn listen(options: &PgConnectOptions, caches: &Caches) -> Result<(), Cut> 
         TOKENS_CHANNEL,
         ACCESS_CHANNEL,
         UPLOADS_CHANNEL,
+        STORES_CHANNEL,
     ]);
     within(ANSWER_TIMEOUT, channels).await?;
     caches.forget_everything();

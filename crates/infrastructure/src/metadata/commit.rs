@@ -1,7 +1,11 @@
 //! A stored body becomes a file, or a file's next version.
 
 use cloakroom_application::ports::{Commit, CommitError, CommitTarget};
-use cloakroom_domain::{File, FileName, UserId, VersionId};
+use std::time::Duration;
+
+use cloakroom_domain::{
+    File, FileName, Metadata, Owner, UserId, VersionId, Visibility, sealed_size,
+};
 
 use super::{
     Database,
@@ -9,19 +13,20 @@ use super::{
     claims,
     files::lock_live,
     ledger::micros,
+    objects,
     rows::{FullRow, VersionRow, into, media, signed},
     session::{Session, args},
     sql::{Sql, sql},
     uploads,
 };
 
-const LOCK_PENDING: Sql = sql! {
+pub(super) const LOCK_PENDING: Sql = sql! {
     "SELECT file_id FROM file_versions WHERE version_id = $1 AND state = 'pending'", FOR_UPDATE
 };
 
 const STORE: Sql = sql! {
-    "UPDATE file_versions SET state = 'stored', number = $2, size = $3, stored_size = $3, sha256 = $4, crc64 = \
-     $5, content_type = $6, created_at = ", NOW, ", touched_at = ", NOW, " WHERE version_id = $1 AND state = \
+    "UPDATE file_versions SET state = 'stored', number = $2, size = $3, stored_size = CASE WHEN encoding IS NULL \
+     THEN $3 ELSE $7 END, sha256 = $4, crc64 = $5, content_type = $6, created_at = ", NOW, ", touched_at = ", NOW, " WHERE version_id = $1 AND state = \
      'pending' RETURNING ", VERSION
 };
 
@@ -60,6 +65,9 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, Commi
     {
         return Err(CommitError::Lost);
     }
+    if !commit.partials.is_empty() && !uploads::use_up(session, &commit.partials).await? {
+        return Err(CommitError::Lost);
+    }
     if let Some(claim) = &commit.claim
         && !claims::holds(session, claim, commit.version).await?
     {
@@ -73,27 +81,20 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, Commi
             metadata,
             claim_within,
         } => {
-            let version = store(session, commit, 1).await?;
-            let (media_type, family) = media(commit.content_type.as_str());
-            let args = args![
-                commit.version.to_string(),
-                owner.account.as_str(),
-                owner.user.as_ref().map(UserId::as_str),
-                owner.token.as_ref().map(|token| token.bytes().as_slice()),
-                name.as_str(),
-                visibility.as_str(),
-                metadata.as_json(),
-                media_type,
-                family,
-                claim_within.map(micros),
-            ];
-            let file = session.one(NEW_FILE, args).await?;
-            FullRow { file, version }
+            let new = NewFileRow {
+                owner,
+                name,
+                visibility: *visibility,
+                metadata,
+                claim_within: *claim_within,
+            };
+            new_file(session, commit, new).await?
         }
         CommitTarget::NewVersion { expected, name } => {
             let name = name.as_ref().map(FileName::as_str);
             new_version(session, commit, *expected, name).await?
         }
+        CommitTarget::Object(target) => objects::settle(session, commit, target).await?,
     };
     if let Some(claim) = &commit.claim {
         claims::answer(session, claim, &row).await?;
@@ -101,7 +102,44 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, Commi
     Ok(row)
 }
 
-async fn store(
+/// What a new row of `files` says besides what its version does.
+pub(super) struct NewFileRow<'a> {
+    pub(super) owner: &'a Owner,
+    pub(super) name: &'a FileName,
+    pub(super) visibility: Visibility,
+    pub(super) metadata: &'a Metadata,
+    pub(super) claim_within: Option<Duration>,
+}
+
+/// Makes the pending row the first version of a file.
+pub(super) async fn new_file(
+    session: &mut Session,
+    commit: &Commit,
+    new: NewFileRow<'_>,
+) -> Result<FullRow, CommitError> {
+    let version = store(session, commit, 1).await?;
+    let (media_type, family) = media(commit.content_type.as_str());
+    let args = args![
+        commit.version.to_string(),
+        new.owner.account.as_str(),
+        new.owner.user.as_ref().map(UserId::as_str),
+        new.owner
+            .token
+            .as_ref()
+            .map(|token| token.bytes().as_slice()),
+        new.name.as_str(),
+        new.visibility.as_str(),
+        new.metadata.as_json(),
+        media_type,
+        family,
+        new.claim_within.map(micros),
+    ];
+    let file = session.one(NEW_FILE, args).await?;
+    Ok(FullRow { file, version })
+}
+
+/// Makes the pending row a stored version.
+pub(super) async fn store(
     session: &mut Session,
     commit: &Commit,
     number: i64,
@@ -113,6 +151,7 @@ async fn store(
         commit.sha256.bytes().as_slice(),
         commit.crc64.cast_signed(),
         commit.content_type.as_str(),
+        signed(sealed_size(commit.size))?,
     ];
     let stored: Option<VersionRow> = session.optional(STORE, args).await?;
     stored.ok_or(CommitError::Lost)

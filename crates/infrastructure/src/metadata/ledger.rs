@@ -18,9 +18,9 @@ use super::{
 
 /// The store is whichever is current in the registry at this very moment.
 const BEGIN: Sql = sql! {
-    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, upload_id, state, created_at, \
-     touched_at) SELECT $1, $2, $3, s.store_id, COALESCE(s.bucket_prefix || '-' || $4, s.bucket), $5, $6, 'pending', \
-     ", NOW, ", ", NOW, " FROM stores AS s WHERE s.state = 'current' RETURNING store_id, bucket, key"
+    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, upload_id, encoding, \
+     wrapped_key, state, created_at, touched_at) SELECT $1, $2, $3, s.store_id, COALESCE(s.bucket_prefix || '-' || $4, \
+     s.bucket), $5, $6, $7, $8, 'pending', ", NOW, ", ", NOW, " FROM stores AS s WHERE s.state = 'current' RETURNING store_id, bucket, key"
 };
 
 const RENEW: Sql = sql! {
@@ -37,8 +37,8 @@ const GIVE_UP: Sql = sql! {
 /// Materialised, for a plan that asked for the stale rows again would skip those it had locked and find others.
 pub(super) const EXPIRE: Sql = sql! {
     "WITH stale AS MATERIALIZED (SELECT version_id FROM file_versions WHERE state = 'pending' AND upload_id IS \
-     NULL AND touched_at <= ", NOW, " - $1 ORDER BY touched_at LIMIT $2", SKIP_LOCKED, ") UPDATE file_versions SET state = 'deleting', \
-     delete_after = ", NOW, " WHERE state = 'pending' AND version_id IN (SELECT version_id FROM stale)"
+     NULL AND touched_at <= ", NOW, " - $1 ORDER BY touched_at LIMIT $2", SKIP_LOCKED, ") UPDATE file_versions SET \
+     state = 'deleting', delete_after = ", NOW, " + $3 WHERE state = 'pending' AND version_id IN (SELECT version_id FROM stale)"
 };
 
 pub(super) const DUE: Sql = sql! {
@@ -54,7 +54,8 @@ const FORGET: Sql = sql! {
     "DELETE FROM file_versions WHERE state = 'deleting' AND version_id ", EACH
 };
 
-const POSTPONE: Sql = sql! {
+/// Changes when what is to be removed is due.
+pub(super) const POSTPONE: Sql = sql! {
     "UPDATE file_versions SET delete_after = ", NOW, " + $2 WHERE state = 'deleting' AND version_id ", EACH
 };
 
@@ -106,6 +107,16 @@ impl VersionLedger for Database {
         Ok(Begun::Pending(location))
     }
 
+    async fn begin_copies(&self, copies: &[NewVersion]) -> Result<Vec<Location>, RepositoryError> {
+        let mut session = self.transaction().await?;
+        let mut locations = Vec::with_capacity(copies.len());
+        for copy in copies {
+            locations.push(insert(&mut session, copy, None).await?);
+        }
+        session.commit().await?;
+        Ok(locations)
+    }
+
     async fn renew(&self, version: VersionId) -> Result<bool, RepositoryError> {
         let mut session = self.writer().await?;
         claims::renew(&mut session, version).await?;
@@ -122,11 +133,15 @@ impl VersionLedger for Database {
         Ok(given_up == 1)
     }
 
-    async fn expire_pending(&self, age: Duration, limit: u32) -> Result<u64, RepositoryError> {
+    async fn expire_pending(
+        &self,
+        age: Duration,
+        delay: Duration,
+        limit: u32,
+    ) -> Result<u64, RepositoryError> {
+        let args = args![micros(age), limit, micros(delay)];
         let mut session = self.writer().await?;
-        session
-            .run(Statement::Fresh(EXPIRE), args![micros(age), limit])
-            .await
+        session.run(Statement::Fresh(EXPIRE), args).await
     }
 
     async fn due(&self, limit: u32) -> Result<Vec<Doomed>, RepositoryError> {
@@ -224,10 +239,16 @@ pub(super) async fn insert(
         BucketRule::account_part(&new.account),
         new.key.as_str(),
         upload.map(FileId::as_str),
+        new.seal.as_ref().map(|seal| seal.encoding.as_str()),
+        new.seal.as_ref().map(|seal| seal.wrapped_key.as_slice()),
     ];
     let address: Option<Address> = session.optional(BEGIN, args).await?;
     let address = address.ok_or_else(|| broken("the registry has no current store"))?;
-    into(address)
+    let location: Location = into(address)?;
+    Ok(Location {
+        seal: new.seal.clone(),
+        ..location
+    })
 }
 
 /// As the database keeps times.
@@ -236,7 +257,8 @@ pub(super) fn micros(duration: Duration) -> i64 {
 }
 
 /// A list as the piece `EACH` takes it.
-fn each(versions: &[VersionId]) -> String {
-    let ids: Vec<String> = versions.iter().map(|id| format!("\"{id}\"")).collect();
+pub(super) fn each<'a>(versions: impl IntoIterator<Item = &'a VersionId>) -> String {
+    let ids = versions.into_iter().map(|id| format!("\"{id}\""));
+    let ids: Vec<String> = ids.collect();
     format!("[{}]", ids.join(","))
 }

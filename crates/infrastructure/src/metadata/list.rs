@@ -149,7 +149,7 @@ impl Query {
 /// The least text that is bytewise behind everything that begins so; `None` if there is none.
 ///
 /// UTF-8 sorts as its code points do, so the last one is raised; the highest has no next and is dropped.
-fn after_prefix(prefix: &str) -> Option<String> {
+pub(super) fn after_prefix(prefix: &str) -> Option<String> {
     let mut rest = prefix.to_owned();
     while let Some(last) = rest.pop() {
         // Counting over a range skips the surrogates.

@@ -1,117 +1,30 @@
 //! That no page, look-up or sweep walks a whole table, by the plans of both databases.
 
-use cloakroom_application::ports::{
-    FileFilter, FileScope, PageMark, StoreRecord, StoreRegistry, TypeFilter,
-};
-use cloakroom_domain::{
-    AccountId, Bucket, BucketRule, FileId, Owner, StoreId, Timestamp, TokenHash, UserId,
-};
+mod seeds;
+
+use cloakroom_application::ports::{FileFilter, FileScope, ObjectFilter, PageMark, TypeFilter};
+use cloakroom_domain::{AccountId, BucketName, FileId, Owner, Timestamp, TokenHash, UserId};
 
 use super::{
     Database, DatabaseOptions,
     files::FIND,
     ledger::{DUE, EXPIRE, EXPIRE_KEYS, NEXT_BUCKET},
     links, list,
+    migrations::{MOVABLE, PENDING_IN, switching::POINT},
+    objects,
     reconcile::{FOUND, WINDOW_END},
+    scrub,
+    seals::{KEEP, NEXT_KEY, UNDER},
     session::{Arg, Statement, args},
-    sql::{Sql, sql},
+    sql::Sql,
     unclaimed::EXPIRE_UNCLAIMED,
     uploads,
 };
+use seeds::{analyze, seeded};
 
 const ROWS: usize = 20_000;
 /// What a page of ten may cost to find, in rows: a hundredth of the table.
 const FEW: u64 = 200;
-
-/// Files of ten users in three accounts, a few of them in the trash, with two versions each.
-const SEED_FILES: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO files (file_id, account_id, user_id, filename, visibility, metadata, media_type, media_family, \
-     current_version_id, last_number, current_since, revision, created_at, updated_at, deleted_at, claim_by) \
-     SELECT 'f' || i, 'a' || (i % 3), 'u' || (i % 10), 'name' || i, \
-     CASE WHEN i % 5 = 0 THEN 'account' ELSE 'private' END, '{}', CASE WHEN i % 7 = 0 THEN 'image/png' \
-     ELSE 'text/plain' END, CASE WHEN i % 7 = 0 THEN 'image/' ELSE 'text/' END, 'v' || i, 1, i, 1, i, i, \
-     CASE WHEN i % 50 = 0 THEN i END, CASE WHEN i % 3 = 0 THEN i END FROM n"
-};
-
-const SEED_LINKS: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO links (link_id, file_id, disposition, uses, created_at, expires_at) SELECT 'l' || i, 'f' || (i % 400), \
-     'inline', 0, i, ", NOW, " + i * CAST(1000000 AS BIGINT) - 100000000 FROM n"
-};
-
-const SEED_FOUND: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO reconcile_found (reconcile_id, file_id, is_trashed) SELECT 'r' || (i % 3), 'f' || i, FALSE FROM n"
-};
-
-const SEED_VERSIONS: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO file_versions (version_id, file_id, account_id, number, store_id, bucket, key, size, stored_size, \
-     content_type, state, created_at, touched_at, delete_after) \
-     SELECT 'v' || i, 'f' || i, 'a', CASE WHEN i % 30 <> 1 THEN 1 END, 's', 'b' || (i % 9), 'k' || i, 1, 1, \
-     'text/plain', CASE i % 30 WHEN 0 THEN 'deleting' WHEN 1 THEN 'pending' ELSE 'stored' END, i, i, \
-     CASE WHEN i % 30 = 0 THEN ", NOW, " + i * CAST(1000000 AS BIGINT) - 100000000 END FROM n"
-};
-
-const SEED_KEYS: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO idempotency_keys (principal, key, fingerprint, version_id, locked_until, answer, expires_at) \
-     SELECT 'p' || i, 'k', '', 'v' || i, i, '', ", NOW, " + i * CAST(1000000 AS BIGINT) - 100000000 FROM n"
-};
-
-/// Uploads of every kind and state, with the rows of their bodies; some are over or ended long ago.
-const SEED_UPLOADS: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO uploads (upload_id, creator, kind, state, received, account_id, filename, visibility, metadata, \
-     version_id, store_id, bucket, key, next_number, free_number, loose_below, held, generation, turn, created_at, \
-     touched_at, expires_at) SELECT 'u' || i, 'c', CASE WHEN i % 11 = 0 THEN 'partial' ELSE 'whole' END, CASE i % 4 \
-     WHEN 0 THEN 'open' WHEN 1 THEN 'completing' WHEN 2 THEN 'finished' ELSE 'expired' END, 0, 'a', 'f', 'private', \
-     '{}', 'w' || i, 's', 'b', 'w' || i, 1, 1, 1, i % 2 = 1, 0, 0, i, ", NOW, " + (i - 100) * CAST(1000000 AS \
-     BIGINT), ", NOW, " + (i - 100) * CAST(1000000 AS BIGINT) FROM n"
-};
-
-const SEED_BODIES: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO file_versions (version_id, file_id, upload_id, account_id, store_id, bucket, key, state, created_at, \
-     touched_at) SELECT 'w' || i, 'u' || i, 'u' || i, 'a', 's', 'b', 'w' || i, 'pending', 0, 0 FROM n"
-};
-
-const SEED_STRETCHES: Sql = sql! {
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-     INSERT INTO upload_stretches (upload_id, start, size, number, tag) SELECT 'u' || (i % 20), i, 1, i, '' FROM n"
-};
-
-async fn seeded(database: Database) -> Database {
-    database.migrate().await.unwrap();
-    let store = StoreRecord {
-        id: StoreId::random(),
-        driver: "fs".to_owned(),
-        buckets: BucketRule::Fixed(Bucket::parse("b").unwrap()),
-        is_current: true,
-    };
-    database.seed(store).await.unwrap();
-    let rows = i64::try_from(ROWS).unwrap();
-    for seed in [
-        SEED_FILES,
-        SEED_VERSIONS,
-        SEED_KEYS,
-        SEED_UPLOADS,
-        SEED_BODIES,
-        SEED_STRETCHES,
-        SEED_LINKS,
-        SEED_FOUND,
-    ] {
-        let mut session = database.writer().await.unwrap();
-        session.run(seed, args![rows]).await.unwrap();
-    }
-    database
-}
-
-async fn analyze(database: &Database) {
-    let mut session = database.writer().await.unwrap();
-    session.run(sql!("ANALYZE"), args![]).await.unwrap();
-}
 
 /// Every list that the interface offers over an index of its own, from the start and from the middle.
 fn filters() -> Vec<FileFilter> {
@@ -171,56 +84,108 @@ fn filters() -> Vec<FileFilter> {
     filters
 }
 
-/// What is explained: a name to complain with, the text in both dialects, the values.
-fn queries() -> Vec<(String, Sql, Vec<Arg>)> {
-    let mut queries: Vec<(String, Sql, Vec<Arg>)> = filters()
-        .into_iter()
-        .filter_map(|filter| {
-            let (text, args) = list::page(&filter)?;
-            // A test may leak what the compiler would otherwise want to be fixed.
-            let text: &'static str = text.leak();
-            let sql = Sql {
-                postgres: text,
-                sqlite: text,
-            };
-            Some((format!("{filter:?}"), sql, args))
+/// Pages of a bucket, from the start and from the middle.
+fn object_pages() -> impl Iterator<Item = (String, Vec<Arg>)> {
+    let places = [
+        ("", None),
+        ("dir3/", None),
+        ("dir3/", Some("dir3/5")),
+        ("", Some("dir5/")),
+    ];
+    places.into_iter().map(|(prefix, after)| {
+        objects::page(&ObjectFilter {
+            bucket: BucketName::parse("b2").unwrap(),
+            prefix: prefix.to_owned(),
+            after: after.map(str::to_owned),
+            limit: 10,
         })
-        .collect();
-    queries.extend([
-        ("find".to_owned(), FIND, args!["f77"]),
-        ("due".to_owned(), DUE, args![20_u32]),
-        ("expire".to_owned(), EXPIRE, args![1_i64, 20_u32]),
-        ("keys".to_owned(), EXPIRE_KEYS, args![20_u32]),
-        ("bucket".to_owned(), NEXT_BUCKET, args!["s", "b3"]),
-        ("upload".to_owned(), uploads::FIND, args![1_i64, "u77"]),
-        ("stretches".to_owned(), uploads::TAIL, args!["u7"]),
+    })
+}
+
+/// A statement that was put together. A test may leak what the compiler would otherwise want to be fixed.
+fn composed(text: String) -> Sql {
+    let text: &'static str = text.leak();
+    Sql {
+        postgres: text,
+        sqlite: text,
+    }
+}
+
+/// What is explained: a name to complain with, the text in both dialects, the values.
+type Query = (String, Sql, Vec<Arg>);
+
+fn queries() -> Vec<Query> {
+    let named = look_ups().into_iter().chain(sweeps()).chain(walks());
+    let named = named.map(|(name, sql, args)| (name.to_owned(), sql, args));
+    pages().chain(named).collect()
+}
+
+fn pages() -> impl Iterator<Item = Query> {
+    let files = filters().into_iter().filter_map(|filter| {
+        let (text, args) = list::page(&filter)?;
+        Some((format!("{filter:?}"), composed(text), args))
+    });
+    files.chain(object_pages().map(|(text, args)| (text.clone(), composed(text), args)))
+}
+
+/// What a request asks about one thing.
+fn look_ups() -> Vec<(&'static str, Sql, Vec<Arg>)> {
+    vec![
+        ("find", FIND, args!["f77"]),
+        ("object", objects::FIND, args!["b2", "dir1/1"]),
+        ("name", objects::LOCK, args!["b2", "dir1/1"]),
+        ("upload", uploads::FIND, args![1_i64, "u77"]),
+        ("stretches", uploads::TAIL, args!["u7"]),
+        ("link", links::FIND, args!["l77", 1_i64]),
         (
-            "uploads over".to_owned(),
-            uploads::STALE,
-            args![20_000_000_i64, 20_u32],
-        ),
-        (
-            "uploads ended".to_owned(),
-            uploads::FORGET,
-            args![1_i64, 20_u32],
-        ),
-        (
-            "bodies of uploads".to_owned(),
-            uploads::DOOM,
-            args!["[\"u5\",\"u6\"]", 0_i64],
-        ),
-        ("link".to_owned(), links::FIND, args!["l77", 1_i64]),
-        (
-            "links".to_owned(),
+            "links",
             links::OF_FILE,
             args!["f7", 10_000_i64, "l", 10_u32],
         ),
-        ("old links".to_owned(), links::FORGET, args![1_i64, 20_u32]),
-        ("unclaimed".to_owned(), EXPIRE_UNCLAIMED, args![20_u32]),
-        ("window".to_owned(), WINDOW_END, args!["a1", "f5", 20_u32]),
-        ("found".to_owned(), FOUND, args!["r1", "f5", 20_u32]),
-    ]);
-    queries
+    ]
+}
+
+/// What the sweeper asks for: a batch of what is over.
+fn sweeps() -> Vec<(&'static str, Sql, Vec<Arg>)> {
+    vec![
+        ("due", DUE, args![20_u32]),
+        ("expire", EXPIRE, args![1_i64, 20_u32, 1_i64]),
+        ("keys", EXPIRE_KEYS, args![20_u32]),
+        (
+            "uploads over",
+            uploads::STALE,
+            args![20_000_000_i64, 20_u32],
+        ),
+        ("uploads ended", uploads::FORGET, args![1_i64, 20_u32]),
+        (
+            "bodies of uploads",
+            uploads::DOOM,
+            args!["[\"u5\",\"u6\"]", 0_i64],
+        ),
+        ("old links", links::FORGET, args![1_i64, 20_u32]),
+        ("unclaimed", EXPIRE_UNCLAIMED, args![20_u32]),
+    ]
+}
+
+/// What goes through everything batch by batch: reconciling, keys that change, moves, the scrub, fsck.
+fn walks() -> Vec<(&'static str, Sql, Vec<Arg>)> {
+    let head = [1, 2, 2, 2, 2, 2, 2, 2, 2];
+    let again = r#"[{"version_id": "v6", "was": "0102020202020202020a", "becomes": "0103030303030303030b"}]"#;
+    let moves = r#"[{"version_id": "v7", "copy_id": "c", "from_store": "s", "from_bucket": "b7", "from_key": "k7",
+        "size": 1, "stored_size": 1, "store_id": "t", "bucket": "b", "key": "k", "delay": 1}]"#;
+    vec![
+        ("bucket", NEXT_BUCKET, args!["s", "b3"]),
+        ("window", WINDOW_END, args!["a1", "f5", 20_u32]),
+        ("found", FOUND, args!["r1", "f5", 20_u32]),
+        ("key", NEXT_KEY, args![&head[..8]]),
+        ("sealed", UNDER, args![head.as_slice(), "v5", 20_u32]),
+        ("sealed again", KEEP, args![again]),
+        ("copies", POINT, args![moves]),
+        ("left", MOVABLE, args!["t", "", "", 20_u32]),
+        ("to come", PENDING_IN, args!["t"]),
+        ("scrub", scrub::PAGE, args!["v5", 20_u32]),
+        ("findings", scrub::FINDINGS, args!["v5", 20_u32]),
+    ]
 }
 
 #[tokio::test]
@@ -252,13 +217,18 @@ async fn check_sqlite(database: &Database) {
                 "upload_stretches",
                 "links",
                 "reconcile_found",
+                "scrub_findings",
+                "objects",
+                "o",
+                "f",
+                "v",
             ]
             .iter()
             .any(|table| *step == format!("SCAN {table}"));
             let sorts = step.starts_with("USE TEMP B-TREE")
                 && plan.iter().any(|(_, beside, _, other)| {
                     beside == parent
-                        && [" files_", " file_versions_", " uploads_"]
+                        && [" files_", " file_versions_", " uploads_", "_objects_"]
                             .iter()
                             .any(|index| other.contains(index))
                 });

@@ -4,7 +4,11 @@
 //! time-out or by a caller that left, is dropped: closing it ends its transaction, and nothing waits for a server
 //! that may never answer. The pool of sqlx would ask such a connection for a sign of life, without a limit.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,8 +21,12 @@ use tokio::{
 
 use super::error::Cut;
 
-/// How long an operation waits for a free connection.
+/// How long an operation waits for a free connection, if none of those in use comes back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it waits at most while connections do come back: the server is slow, but it works through the queue.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections came back so lately that the server is said to work.
+const PROGRESS: Duration = Duration::from_secs(2);
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection idle for longer is asked for a sign of life before it is used.
@@ -35,7 +43,14 @@ pub(super) struct Pool<DB: Database> {
     options: Box<Options<DB>>,
     size: u32,
     permits: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Kept<DB>>>>,
+    shelf: Arc<Mutex<Shelf<DB>>>,
+}
+
+/// The connections that nobody uses.
+struct Shelf<DB: Database> {
+    idle: Vec<Kept<DB>>,
+    /// When one last came back.
+    returned: Option<Instant>,
 }
 
 struct Kept<DB: Database> {
@@ -51,7 +66,10 @@ impl<DB: Database> Pool<DB> {
             options: Box::new(options),
             size,
             permits: Arc::new(Semaphore::new(size as usize)),
-            idle: Arc::default(),
+            shelf: Arc::new(Mutex::new(Shelf {
+                idle: Vec::new(),
+                returned: None,
+            })),
         }
     }
 
@@ -60,27 +78,52 @@ impl<DB: Database> Pool<DB> {
         &self.options
     }
 
-    pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease<DB>, Cut> {
-        let patience = deadline.min(Instant::now() + ACQUIRE_TIMEOUT);
-        let permit = timeout_at(patience, self.permits.clone().acquire_owned())
-            .await
-            .map_err(|_| Cut::TimedOut)?
-            .map_err(|_| Cut::Closed)?;
+    /// A connection for an operation of at most `limit`, and when that must end. Waiting counts, unless others were
+    /// served meanwhile: a queue that moves is no failure.
+    pub(super) async fn acquire(&self, limit: Duration) -> Result<(Lease<DB>, Instant), Cut> {
+        let asked = Instant::now();
+        let permit = self.wait(asked).await?;
+        let deadline = if self.moves() {
+            Instant::now() + limit
+        } else {
+            asked + limit
+        };
         let (connection, opened) = match self.reuse().await {
             Some(kept) => (kept.connection, kept.opened),
             None => (self.open(deadline).await?, Instant::now()),
         };
-        Ok(Lease {
+        let lease = Lease {
             connection: Some(connection),
             opened,
             clean: true,
-            idle: self.idle.clone(),
+            shelf: self.shelf.clone(),
             _permit: permit,
-        })
+        };
+        Ok((lease, deadline))
+    }
+
+    /// Waits for a connection to be free, in the order of asking.
+    async fn wait(&self, asked: Instant) -> Result<OwnedSemaphorePermit, Cut> {
+        let mut permit = pin!(self.permits.clone().acquire_owned());
+        let mut until = asked + ACQUIRE_TIMEOUT;
+        loop {
+            if let Ok(permit) = timeout_at(until, &mut permit).await {
+                return permit.map_err(|_| Cut::Closed);
+            }
+            if !self.moves() || asked.elapsed() > QUEUE_TIMEOUT {
+                return Err(Cut::TimedOut);
+            }
+            until = Instant::now() + PROGRESS / 4;
+        }
+    }
+
+    fn moves(&self) -> bool {
+        let returned = lock(&self.shelf).returned;
+        returned.is_some_and(|returned| returned.elapsed() < PROGRESS)
     }
 
     async fn reuse(&self) -> Option<Kept<DB>> {
-        let mut kept = lock(&self.idle).pop()?;
+        let mut kept = lock(&self.shelf).idle.pop()?;
         if kept.since.elapsed() < TRUSTED_IDLE {
             return Some(kept);
         }
@@ -91,7 +134,7 @@ impl<DB: Database> Pool<DB> {
             return Some(kept);
         }
         // The others have been idle for longer, so they are gone as well.
-        lock(&self.idle).clear();
+        lock(&self.shelf).idle.clear();
         None
     }
 
@@ -109,7 +152,7 @@ impl<DB: Database> Pool<DB> {
         let everyone = timeout(patience, self.permits.acquire_many(self.size)).await;
         self.permits.close();
         drop(everyone);
-        let idle = std::mem::take(&mut *lock(&self.idle));
+        let idle = std::mem::take(&mut lock(&self.shelf).idle);
         for kept in idle {
             if let Ok(Err(error)) = timeout(PING_TIMEOUT, kept.connection.close()).await {
                 tracing::debug!(%error, "a database connection did not close well");
@@ -123,7 +166,7 @@ pub(super) struct Lease<DB: Database> {
     connection: Option<DB::Connection>,
     opened: Instant,
     clean: bool,
-    idle: Arc<Mutex<Vec<Kept<DB>>>>,
+    shelf: Arc<Mutex<Shelf<DB>>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -142,7 +185,7 @@ impl<DB: Database> Lease<DB> {
     /// The connection broke, so those that lie idle did too.
     pub(super) fn condemn(&mut self) {
         self.connection = None;
-        lock(&self.idle).clear();
+        lock(&self.shelf).idle.clear();
     }
 }
 
@@ -155,9 +198,12 @@ impl<DB: Database> Drop for Lease<DB> {
             return;
         }
         let now = Instant::now();
-        let mut idle = lock(&self.idle);
-        idle.retain(|kept| now.duration_since(kept.since) < MAX_IDLE);
-        idle.push(Kept {
+        let mut shelf = lock(&self.shelf);
+        shelf.returned = Some(now);
+        shelf
+            .idle
+            .retain(|kept| now.duration_since(kept.since) < MAX_IDLE);
+        shelf.idle.push(Kept {
             connection,
             opened: self.opened,
             since: now,

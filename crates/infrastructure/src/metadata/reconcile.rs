@@ -70,7 +70,7 @@ pub(super) const WINDOW_END: Sql = sql! {
 const SETTLE: Sql = sql! {
     "INSERT INTO reconcile_found (reconcile_id, file_id, is_trashed) SELECT $1, f.file_id, FALSE FROM files AS f \
      WHERE f.account_id = $2 AND f.file_id > $3 AND f.file_id <= $4 AND f.created_at < $5 AND f.deleted_at IS NULL \
-     AND NOT EXISTS (SELECT 1 FROM reconcile_named AS n WHERE n.reconcile_id = $1 AND n.file_id = f.file_id)"
+     AND ", NOT_AN_OBJECT, " AND NOT EXISTS (SELECT 1 FROM reconcile_named AS n WHERE n.reconcile_id = $1 AND n.file_id = f.file_id)"
 };
 
 const SETTLED_UNTIL: Sql = sql! {

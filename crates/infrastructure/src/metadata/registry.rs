@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloakroom_application::ports::{RepositoryError, StoreRecord, StoreRegistry};
-use cloakroom_domain::BucketRule;
+use cloakroom_domain::{BucketRule, StoreId};
 
 use super::{
     Database,
+    changes::STORES_CHANNEL,
     error::Stake,
-    rows::{StoreRow, into_all},
+    rows::{StoreRow, into_all, signed},
     session::args,
     sql::{Sql, sql},
 };
@@ -24,7 +25,11 @@ const SEED: Sql = sql! {
 };
 
 const ALL: Sql = sql! {
-    "SELECT store_id, driver, bucket, bucket_prefix, state FROM stores ORDER BY created_at, store_id"
+    "SELECT store_id, driver, bucket, bucket_prefix, config, revision, state FROM stores ORDER BY created_at, store_id"
+};
+
+const RECONFIGURE: Sql = sql! {
+    "UPDATE stores SET config = $3, revision = revision + 1 WHERE store_id = $1 AND revision = $2"
 };
 
 #[async_trait]
@@ -42,6 +47,23 @@ impl StoreRegistry for Database {
     async fn all(&self) -> Result<Vec<StoreRecord>, RepositoryError> {
         let rows: Vec<StoreRow> = self.reader().await?.all(ALL, args![]).await?;
         into_all(rows)
+    }
+
+    async fn reconfigure(
+        &self,
+        id: StoreId,
+        expected: u64,
+        config: &[u8],
+    ) -> Result<bool, RepositoryError> {
+        let mut session = self.transaction().await?;
+        let id = id.to_string();
+        let args = args![id.as_str(), signed(expected)?, config];
+        if session.run(RECONFIGURE, args).await? != 1 {
+            return session.leave(Ok(false)).await;
+        }
+        session.notify(STORES_CHANNEL, &id).await?;
+        session.commit().await?;
+        Ok(true)
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

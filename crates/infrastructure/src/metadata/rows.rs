@@ -5,8 +5,8 @@ use cloakroom_application::ports::{
 };
 use cloakroom_domain::{
     AccountId, Bucket, BucketRule, ContentType, File, FileId, FileName, Location, Metadata,
-    ObjectKey, Owner, PrincipalKind, Sha256Digest, StoreId, Timestamp, TokenHash, TokenId, UserId,
-    Version, VersionId, Visibility,
+    MigrationId, ObjectKey, Owner, PrincipalKind, Seal, Sha256Digest, StoreId, Timestamp,
+    TokenHash, TokenId, UserId, Version, VersionId, Visibility,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,9 +77,14 @@ pub(super) struct VersionRow {
     size: i64,
     stored_size: i64,
     encoding: Option<String>,
+    // Answers that are kept for a while need none, and would keep it from being sealed again.
+    #[serde(skip)]
     wrapped_key: Option<Vec<u8>>,
     sha256: Option<Vec<u8>>,
     crc64: Option<i64>,
+    // Absent from answers that were kept before there was such a thing.
+    #[serde(default)]
+    tagged_by_id: bool,
     content_type: String,
     stored_at: i64,
 }
@@ -134,16 +139,21 @@ impl TryFrom<VersionRow> for Version {
     type Error = RepositoryError;
 
     fn try_from(row: VersionRow) -> Result<Self, RepositoryError> {
+        let id = version_id(&row.version_id)?;
+        let size = unsigned(row.size, "a size is negative")?;
+        let location = location(&row.store_id, &row.bucket, &row.key)?;
         Ok(Self {
-            id: version_id(&row.version_id)?,
+            id,
             number: unsigned(row.number, "a version's number is negative")?,
-            location: location(&row.store_id, &row.bucket, &row.key)?,
-            size: unsigned(row.size, "a size is negative")?,
+            location: Location {
+                seal: seal(id, row.encoding, row.wrapped_key, Some(size)),
+                ..location
+            },
+            size,
             stored_size: unsigned(row.stored_size, "a size is negative")?,
-            encoding: row.encoding,
-            wrapped_key: row.wrapped_key,
             sha256: row.sha256.map(digest).transpose()?.map(Sha256Digest::new),
             crc64: row.crc64.map(i64::cast_unsigned),
+            tagged_by_id: row.tagged_by_id,
             content_type: ContentType::parse(&row.content_type)
                 .or_broken("a content type cannot be read")?,
             created_at: Timestamp::from_micros(row.stored_at),
@@ -175,13 +185,33 @@ pub(super) fn version_id(text: &str) -> Result<VersionId, RepositoryError> {
     VersionId::parse(text).or_broken("a version id cannot be read")
 }
 
-/// Reads an address.
+/// Reads an address, without what its bytes are sealed with.
 pub(super) fn location(store: &str, bucket: &str, key: &str) -> Result<Location, RepositoryError> {
-    Ok(Location {
-        store: store_id(store)?,
-        bucket: Bucket::parse(bucket).or_broken("a bucket cannot be read")?,
-        key: ObjectKey::parse(key).or_broken("an object key cannot be read")?,
+    Ok(Location::plain(
+        store_id(store)?,
+        Bucket::parse(bucket).or_broken("a bucket cannot be read")?,
+        ObjectKey::parse(key).or_broken("an object key cannot be read")?,
+    ))
+}
+
+/// What the bytes of a row are sealed with, if they are. Half a seal is one that does not open.
+pub(super) fn seal(
+    version: VersionId,
+    encoding: Option<String>,
+    wrapped_key: Option<Vec<u8>>,
+    size: Option<u64>,
+) -> Option<Seal> {
+    (encoding.is_some() || wrapped_key.is_some()).then(|| Seal {
+        version,
+        encoding: encoding.unwrap_or_default(),
+        wrapped_key: wrapped_key.unwrap_or_default(),
+        size,
     })
+}
+
+/// Reads the id of a migration.
+pub(super) fn migration_id(text: &str) -> Result<MigrationId, RepositoryError> {
+    MigrationId::parse(text).or_broken("a migration's id cannot be read")
 }
 
 /// Reads the id of a store.
@@ -220,7 +250,10 @@ pub(super) struct AnyVersionRow {
     store_id: String,
     bucket: String,
     key: String,
+    size: Option<i64>,
     stored_size: Option<i64>,
+    encoding: Option<String>,
+    wrapped_key: Option<Vec<u8>>,
     sha256: Option<Vec<u8>>,
 }
 
@@ -228,17 +261,23 @@ impl TryFrom<AnyVersionRow> for LedgerRow {
     type Error = RepositoryError;
 
     fn try_from(row: AnyVersionRow) -> Result<Self, RepositoryError> {
+        let version = version_id(&row.version_id)?;
+        let bytes = |size: Option<i64>| {
+            let size = size.map(|size| unsigned(size, "a size is negative"));
+            size.transpose()
+        };
+        let location = location(&row.store_id, &row.bucket, &row.key)?;
         Ok(Self {
-            version: version_id(&row.version_id)?,
+            version,
             file: FileId::parse(row.file_id).or_broken("a file id cannot be read")?,
             file_exists: row.file_exists,
             is_current: row.is_current,
             state: RowState::parse(&row.state).or_broken("a state cannot be read")?,
-            location: location(&row.store_id, &row.bucket, &row.key)?,
-            stored_size: row
-                .stored_size
-                .map(|size| unsigned(size, "a size is negative"))
-                .transpose()?,
+            location: Location {
+                seal: seal(version, row.encoding, row.wrapped_key, bytes(row.size)?),
+                ..location
+            },
+            stored_size: bytes(row.stored_size)?,
             sha256: row.sha256.map(digest).transpose()?.map(Sha256Digest::new),
         })
     }
@@ -251,6 +290,8 @@ pub(super) struct StoreRow {
     driver: String,
     bucket: Option<String>,
     bucket_prefix: Option<String>,
+    config: Option<Vec<u8>>,
+    revision: i64,
     state: String,
 }
 
@@ -269,6 +310,8 @@ impl TryFrom<StoreRow> for StoreRecord {
             id: store_id(&row.store_id)?,
             driver: row.driver,
             buckets,
+            config: row.config,
+            revision: unsigned(row.revision, "a revision is negative")?,
             is_current: row.state == "current",
         })
     }

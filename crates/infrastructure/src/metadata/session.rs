@@ -17,7 +17,7 @@ use super::{
     sql::{Sql, sql},
 };
 
-/// The longest that one operation takes, waiting for a connection included.
+/// The longest that one operation takes. Waiting for a connection is included, unless the queue for one moves.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A row of either database.

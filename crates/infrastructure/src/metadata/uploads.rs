@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloakroom_application::ports::{
-    Ask, Asked, COMPLETING_LEASE, NewUploadRow, NewVersion, RepositoryError, Saved, Stretch,
-    UploadRecord, UploadRepository,
+    Ask, Asked, COMPLETING_LEASE, NewPiece, NewUploadRow, NewVersion, RepositoryError, Saved,
+    Stretch, UploadRecord, UploadRepository,
 };
-use cloakroom_domain::{ContentType, FileId, Location, ObjectKey, UploadState, UserId, VersionId};
+use cloakroom_domain::{ContentType, FileId, Location, UploadState, UserId};
 
-pub(super) use ending::finish;
 #[cfg(test)]
 pub(super) use ending::{DOOM, FORGET, STALE};
+pub(super) use ending::{finish, use_up};
 #[cfg(test)]
 pub(super) use rows::TAIL;
 
@@ -48,9 +48,9 @@ pub(super) const FIND: Sql =
 
 /// In the store and bucket of the body. The lock keeps the upload from ending before the piece has a row.
 const BEGIN_PIECE: Sql = sql! {
-    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, upload_id, state, created_at, \
-     touched_at) SELECT $4, uploads.upload_id, uploads.account_id, uploads.store_id, uploads.bucket, $5, \
-     uploads.upload_id, 'pending', ", NOW, ", ", NOW, " FROM uploads WHERE uploads.upload_id = $3 AND ", HELD,
+    "INSERT INTO file_versions (version_id, file_id, account_id, store_id, bucket, key, upload_id, encoding, \
+     wrapped_key, state, created_at, touched_at) SELECT $4, uploads.upload_id, uploads.account_id, uploads.store_id, \
+     uploads.bucket, $5, uploads.upload_id, $6, $7, 'pending', ", NOW, ", ", NOW, " FROM uploads WHERE uploads.upload_id = $3 AND ", HELD,
     FOR_UPDATE, " RETURNING store_id, bucket, key"
 };
 
@@ -103,19 +103,24 @@ impl UploadRepository for Database {
         &self,
         id: &FileId,
         generation: u64,
-        version: VersionId,
-        key: ObjectKey,
+        piece: NewPiece,
     ) -> Result<Option<Location>, RepositoryError> {
         let args = args![
             lease(),
             signed(generation)?,
             id.as_str(),
-            version.to_string(),
-            key.as_str(),
+            piece.version.to_string(),
+            piece.key.as_str(),
+            piece.seal.as_ref().map(|seal| seal.encoding.as_str()),
+            piece.seal.as_ref().map(|seal| seal.wrapped_key.as_slice()),
         ];
         let mut session = self.writer().await?;
         let address: Option<Address> = session.optional(BEGIN_PIECE, args).await?;
-        address.map(into).transpose()
+        let location: Option<Location> = address.map(into).transpose()?;
+        Ok(location.map(|location| Location {
+            seal: piece.seal,
+            ..location
+        }))
     }
 
     async fn save(
@@ -210,6 +215,7 @@ async fn create(session: &mut Session, new: NewUploadRow) -> Result<UploadRow, R
         account: new.account,
         key: new.key,
         claim: None,
+        seal: new.seal,
     };
     let location = ledger::insert(session, &body, Some(&id)).await?;
     let args = args![

@@ -72,8 +72,8 @@ impl WriteBudget {
 }
 
 impl Default for WriteBudget {
-    /// 96 MiB.
+    /// 48 MiB.
     fn default() -> Self {
-        Self::new(96 * MIB)
+        Self::new(48 * MIB)
     }
 }

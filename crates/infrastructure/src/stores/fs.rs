@@ -3,7 +3,7 @@
 mod batches;
 mod failpoint;
 mod joining;
-mod layout;
+pub(super) mod layout;
 mod listing;
 mod marker;
 mod parts;
@@ -28,12 +28,14 @@ use rustix::fs::{Access, AtFlags};
 use self::{
     batches::patience,
     layout::{Address, plain},
-    listing::Hauls,
     parts::FsPartsWriter,
     root::{Root, blocking, trouble},
     writer::FsWriter,
 };
-use super::budget::{ReadBudget, WriteBudget};
+use super::{
+    budget::{ReadBudget, WriteBudget},
+    hauls::Hauls,
+};
 
 /// How long a disk may take over a look-up or a page of a small listing.
 const SMALL_WORK: Duration = Duration::from_secs(9);
@@ -59,11 +61,14 @@ pub struct FsOptions {
 #[derive(Debug)]
 pub struct FsStore {
     root: Arc<Root>,
-    hauls: Arc<Hauls>,
+    hauls: Arc<Hauls<String>>,
     options: FsOptions,
 }
 
 impl FsStore {
+    /// The name of the file that marks a folder as a store.
+    pub const MARKER: &str = marker::MARKER;
+
     /// Opens the folder, and makes it if it is not there. Blocks for a moment.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! Objects in an S3 store, of whatever make.
 
 mod buckets;
-mod buffer;
+pub(super) mod buffer;
 mod client;
 mod cors;
 mod failure;
+mod http;
 mod lenient;
 mod listing;
 mod parts;

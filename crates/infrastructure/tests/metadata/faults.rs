@@ -29,6 +29,7 @@ fn new_version(id: &str) -> NewVersion {
     let account = AccountId::parse("1").unwrap();
     let file = FileId::parse(id).unwrap();
     NewVersion {
+        seal: None,
         id: VersionId::random(),
         key: ObjectKey::mint(&account, &file, &FileName::clean(id)),
         file,
@@ -57,6 +58,7 @@ fn commit_of(version: VersionId) -> Commit {
         },
         claim: None,
         upload: None,
+        partials: Vec::new(),
     }
 }
 
@@ -65,6 +67,8 @@ pub(crate) async fn seed(database: &Database) {
         id: StoreId::random(),
         driver: "fs".to_owned(),
         buckets: BucketRule::Fixed(Bucket::parse("b").unwrap()),
+        config: None,
+        revision: 0,
         is_current: true,
     };
     database.seed(store).await.unwrap();

@@ -10,12 +10,13 @@ use std::{
 
 use async_trait::async_trait;
 use cloakroom_application::{
-    App, Background, Caller, Claims, Limits, Links, PermissionOptions, Permissions, Rates, Stores,
-    Turns, authorize,
+    App, Background, Caller, Claims, Limits, Links, PermissionOptions, Permissions, Rates,
+    Scrubbing, Stores, Turns, authorize,
     cache::CachedTokens,
     hot::HotBodies,
     ports::{
         Check, Credential, Keep, PermissionBackend, PermissionError, Presented, Revocation, Ruling,
+        Unmetered,
     },
 };
 use cloakroom_domain::{AccountId, Action, FileId, Principal, PrincipalKind, UserId};
@@ -60,6 +61,14 @@ impl Drop for Replica {
     }
 }
 
+fn scrubbing(database: &Arc<Database>) -> Scrubbing {
+    Scrubbing {
+        rows: database.clone(),
+        interval: None,
+        rate: 1,
+    }
+}
+
 fn replica(url: &str) -> Replica {
     let database = Database::connect(url, &DatabaseOptions::default()).unwrap();
     let database = Arc::new(database);
@@ -77,17 +86,20 @@ fn replica(url: &str) -> Replica {
         Arc::new(CachedTokens::new(database.clone())),
         permissions.clone(),
         Turns::default(),
+        Stores::fixed(Vec::new(), None),
         std::future::pending(),
     ));
     let hour = Duration::from_secs(3600);
     let app = App {
         files: database.clone(),
         ledger: database.clone(),
+        buckets: database.clone(),
         uploads: database.clone(),
         turns: Turns::default(),
         tokens: database.clone(),
         registry: database.clone(),
-        stores: Stores::default(),
+        stores: Stores::fixed(Vec::new(), None),
+        migrations: database.clone(),
         hot: HotBodies::new(0),
         authenticators: Vec::new(),
         dependencies: Vec::new(),
@@ -100,6 +112,8 @@ fn replica(url: &str) -> Replica {
             time: None,
             reconcile_age: hour,
         },
+        scrubbing: scrubbing(&database),
+        meter: Arc::new(Unmetered),
         revocations: database,
         background: Background::here(),
         limits: Limits {

@@ -5,11 +5,15 @@ use std::{env, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use cloakroom_application::{
     ports::{
-        ClaimRepository, FileImport, FileRepository, LinkRepository, ReconcileRepository,
+        BucketRepository, ClaimRepository, FileImport, FileRepository, LinkRepository,
+        MigrationRepository, NewPiece, ReconcileRepository, ScrubRepository, SealLedger,
         SecretRepository, StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
     },
-    testkit::metadata::contract::{Fixture, sharing::SharingFixture},
+    testkit::metadata::contract::{
+        Fixture, objects::ObjectsFixture, scrubbing::ScrubFixture, sharing::SharingFixture,
+    },
 };
+use cloakroom_domain::{ObjectKey, VersionId};
 use cloakroom_infrastructure::metadata::{Database, DatabaseOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -117,13 +121,21 @@ impl Fixture for OwnDatabase {
         self.database.clone()
     }
 
+    fn migrations(&self) -> Arc<dyn MigrationRepository> {
+        self.database.clone()
+    }
+
+    fn seals(&self) -> Arc<dyn SealLedger> {
+        self.database.clone()
+    }
+
     async fn pass(&self, time: Duration) {
         let age = time.as_micros();
         self.script(format!(
             "UPDATE file_versions SET touched_at = touched_at - {age}, delete_after = delete_after - {age}; \
              UPDATE idempotency_keys SET locked_until = locked_until - {age}, expires_at = expires_at - {age}; \
              UPDATE uploads SET created_at = created_at - {age}, touched_at = touched_at - {age}, expires_at = \
-             expires_at - {age};"
+             expires_at - {age}; UPDATE migrations SET held_until = held_until - {age};"
         ))
         .await;
     }
@@ -156,5 +168,37 @@ impl SharingFixture for OwnDatabase {
              expires_at - {age};"
         ))
         .await;
+    }
+}
+
+#[async_trait]
+impl ScrubFixture for OwnDatabase {
+    fn scrub(&self) -> Arc<dyn ScrubRepository> {
+        self.database.clone()
+    }
+
+    async fn idle(&self, time: Duration) {
+        let age = time.as_micros();
+        self.script(format!(
+            "UPDATE scrub SET started_at = started_at - {age}, completed_at = completed_at - {age}, held_until = \
+             held_until - {age};"
+        ))
+        .await;
+    }
+}
+
+#[async_trait]
+impl ObjectsFixture for OwnDatabase {
+    fn buckets(&self) -> Arc<dyn BucketRepository> {
+        self.database.clone()
+    }
+}
+
+/// A piece of an upload that is stored as it is.
+pub(crate) fn plain_piece(key: ObjectKey) -> NewPiece {
+    NewPiece {
+        version: VersionId::random(),
+        key,
+        seal: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloakroom_application::{
-    Permissions, Turns,
+    Permissions, Stores, Turns,
     cache::{CachedFiles, CachedTokens, FILES},
     ports::{FileChanges, FileRepository, NewToken, TokenRepository},
     testkit::metadata::contract::Fixture,
@@ -107,6 +107,7 @@ fn replica(url: &str) -> Replica {
         tokens.clone(),
         permissions,
         Turns::default(),
+        Stores::fixed(Vec::new(), None),
         async move {
             let _ = stopped.await;
         },

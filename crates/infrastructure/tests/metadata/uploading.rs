@@ -6,7 +6,7 @@ use std::{
 };
 
 use cloakroom_application::{
-    Permissions, Turns,
+    Permissions, Stores, Turns,
     cache::CachedTokens,
     ports::{
         Ask, Asked, Commit, CommitError, CommitTarget, FileRepository, Lease, NewUploadRow,
@@ -28,7 +28,7 @@ use tokio::{
 use super::{
     faults::{LIMIT, behind_proxy, in_transaction, seed, works_within},
     proxy::Mode,
-    support::{OwnDatabase, postgres, sqlite},
+    support::{OwnDatabase, plain_piece, postgres, sqlite},
 };
 
 /// After this an upload is taken whether or not its holder was told.
@@ -39,6 +39,7 @@ fn new_upload(id: &str) -> NewUploadRow {
     let account = AccountId::parse("1").unwrap();
     let (file, name) = (FileId::parse(id).unwrap(), FileName::clean(id));
     NewUploadRow {
+        seal: None,
         version: VersionId::random(),
         key: ObjectKey::mint(&account, &file, &name),
         id: file,
@@ -80,6 +81,7 @@ fn commit_of(lease: &Lease) -> Commit {
         },
         claim: None,
         upload: Some(lease.record.generation),
+        partials: Vec::new(),
     }
 }
 
@@ -97,7 +99,7 @@ fn saved(lease: &Lease) -> Saved {
         next_number: lease.record.next_number + 1,
         changed_from: 0,
         stretches: vec![Stretch::part(0, part)],
-        lifetime: HOUR,
+        lifetime: Some(HOUR),
     }
 }
 
@@ -199,7 +201,7 @@ async fn leave_in_the_middle(own: &OwnDatabase) {
             let lease = held(&database, &name).await;
             let (id, generation) = (&lease.record.id, lease.record.generation);
             let key = ObjectKey::parse(&format!("piece/{name}")).unwrap();
-            let begun = database.begin_piece(id, generation, VersionId::random(), key);
+            let begun = database.begin_piece(id, generation, plain_piece(key));
             begun.await.unwrap().unwrap();
             assert!(database.save(id, generation, saved(&lease)).await.unwrap());
             database.commit(commit_of(&lease)).await.unwrap();
@@ -264,11 +266,12 @@ async fn many_requests_on_a_few_uploads_never_deadlock() {
                     other => other,
                 };
                 database.expire(9).await.unwrap();
-                database.expire_pending(Duration::ZERO, 9).await.unwrap();
+                let pending = database.expire_pending(Duration::ZERO, Duration::ZERO, 9);
+                pending.await.unwrap();
                 let Asked::Ours(lease) = asked else { continue };
                 let generation = lease.record.generation;
                 let key = ObjectKey::parse(&format!("{n}/{round}")).unwrap();
-                let piece = database.begin_piece(&id, generation, VersionId::random(), key);
+                let piece = database.begin_piece(&id, generation, plain_piece(key));
                 piece.await.unwrap();
                 let kept = database.save(&id, generation, saved(&lease)).await.unwrap();
                 if round == 7 && kept {
@@ -308,6 +311,7 @@ fn replica(url: &str) -> Replica {
         Arc::new(CachedTokens::new(database.clone())),
         Arc::new(Permissions::without_backend()),
         turns.clone(),
+        Stores::fixed(Vec::new(), None),
         std::future::pending(),
     ));
     Replica {

@@ -62,6 +62,7 @@ impl Fake {
             secret_access_key: S3Secret::new("secret"),
             path_style: true,
             public_endpoint: None,
+            guard: cloakroom_infrastructure::stores::guard::Guard::Open,
             cors_origins: Vec::new(),
         }
     }

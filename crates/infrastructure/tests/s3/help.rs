@@ -7,7 +7,7 @@ use cloakroom_application::{
     ports::{ObjectStore, StoreError, WriteHints},
     testkit::objects::collect,
 };
-use cloakroom_domain::{AccountId, Bucket, ByteRange, FileId, FileName, ObjectKey};
+use cloakroom_domain::{Bucket, ByteRange};
 use cloakroom_infrastructure::stores::{
     WriteBudget,
     s3::{S3Settings, S3Store},
@@ -15,19 +15,12 @@ use cloakroom_infrastructure::stores::{
 
 use crate::fake::{Asked, Fake, Reply};
 
+pub(crate) use cloakroom_application::testkit::objects::{bucket, key};
+
 pub(crate) const MIB: usize = 1024 * 1024;
 
 pub(crate) fn store(settings: &S3Settings) -> S3Store {
     S3Store::new(settings, WriteBudget::default()).unwrap()
-}
-
-pub(crate) fn bucket() -> Bucket {
-    Bucket::parse("files").unwrap()
-}
-
-pub(crate) fn key() -> ObjectKey {
-    let (account, file) = (AccountId::parse("7").unwrap(), FileId::random());
-    ObjectKey::mint(&account, &file, &FileName::clean("a.txt"))
 }
 
 pub(crate) fn ok(body: &str) -> Reply {

@@ -59,13 +59,17 @@ async fn a_frozen_server_is_unavailable_within_ten_seconds() {
 
 #[tokio::test]
 async fn a_server_that_freezes_during_a_large_write_is_unavailable_within_ten_seconds() {
-    let freezing = ["files/7/", "uploads", "partNumber=2", "uploadId=u1"].map(|at| async move {
+    let freezing = ["files/1688/", "uploads", "partNumber=2", "uploadId=u1"].map(|at| async move {
         let fake = Fake::start(move |asked| match asked.target.contains(at) {
             true => Reply::Freeze,
             false => usual(asked),
         })
         .await;
-        let size = if at == "files/7/" { 7 * MIB } else { 30 * MIB };
+        let size = if at == "files/1688/" {
+            7 * MIB
+        } else {
+            30 * MIB
+        };
         let body = sample(size, 1);
         let begun = Instant::now();
         let frozen = put(&store(&fake.settings()), &bucket(), body).await;

@@ -23,6 +23,7 @@ pub(crate) fn settings(variable: &str) -> S3Settings {
         secret_access_key: S3Secret::new(secret),
         path_style: true,
         public_endpoint: None,
+        guard: cloakroom_infrastructure::stores::guard::Guard::Open,
         cors_origins: Vec::new(),
     }
 }

@@ -11,8 +11,6 @@ use cloakroom_domain::ByteRange;
 use futures_util::{Stream, StreamExt, stream};
 use uuid::Uuid;
 
-use super::into_stream;
-
 /// A multipart answer: its boundary, its exact length, its bytes.
 pub(crate) struct Parts {
     boundary: String,
@@ -73,7 +71,7 @@ impl Parts {
                     |error| {
                         stream::once(async move { Err(StoreError::Broken(error.into())) }).boxed()
                     },
-                    into_stream,
+                    Payload::into_stream,
                 )
             });
             stream::once(async move { Ok(head) }).chain(body.flatten())

@@ -188,9 +188,19 @@ fn stated_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Refuses a whole body whose length contradicts itself (§4.1.3).
 pub(crate) fn check_lengths(headers: &HeaderMap) -> Result<(), Error> {
-    match (stated_length(headers), admission::content_length(headers)) {
-        (Some(stated), Some(body)) if stated != body => Err(Error::InconsistentLength(format!(
-            "Upload-Length is {stated} and the body has {body} bytes"
+    let announced = admission::content_length(headers);
+    announced.map_or(Ok(()), |size| check_length(headers, size))
+}
+
+/// Refuses a whole body of so many bytes if the draft is spoken and its length was stated to be another (§4.1.3).
+pub(crate) fn check_received(headers: &HeaderMap, size: u64) -> Result<(), Error> {
+    is_complete(headers).map_or(Ok(()), |_| check_length(headers, size))
+}
+
+fn check_length(headers: &HeaderMap, size: u64) -> Result<(), Error> {
+    match stated_length(headers) {
+        Some(stated) if stated != size => Err(Error::InconsistentLength(format!(
+            "Upload-Length is {stated} and the body has {size} bytes"
         ))),
         _ => Ok(()),
     }

@@ -11,11 +11,9 @@ use actix_web::{
 };
 use cloakroom_application::{
     App, Error,
-    uploads::{self, Append, Appended, Completion, NewResumable, UploadStatus},
+    uploads::{self, Append, Appended, Checksum, Completion, NewResumable, UploadStatus},
 };
-use cloakroom_domain::{
-    ContentType, FileId, FileName, UploadKind, UploadProgress, UploadState, Visibility,
-};
+use cloakroom_domain::{ContentType, FileId, FileName, UploadKind, UploadProgress, UploadState};
 use percent_encoding::percent_decode_str;
 
 use super::{
@@ -24,11 +22,11 @@ use super::{
     missing, now, pour, pour_first, with_status,
 };
 use crate::{
-    conditions::text,
+    conditions::{self, text},
     dates::http_date,
     error::ApiError,
     params,
-    upload::{account, admission, form},
+    upload::{Described, account, admission, form},
 };
 
 pub(crate) const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
@@ -257,17 +255,18 @@ async fn repeated_end(
     Ok(answer.insert_header((UPLOAD_OFFSET, offset)).finish())
 }
 
-/// What the creation says of the file.
+/// What the creation says of the file: in its address, and in its metadata, which wins.
 fn described(context: &Context<'_>) -> Result<NewResumable, ApiError> {
     let headers = context.headers();
     let metadata = text(headers, UPLOAD_METADATA);
     let pairs = fields::metadata(metadata.as_deref().unwrap_or_default())?;
+    let asked = Described::of(context.http)?;
     let mut new = NewResumable {
         kind: UploadKind::Whole,
-        account: None,
+        account: asked.account,
         name: None,
         declared_type: None,
-        visibility: Visibility::default(),
+        visibility: asked.visibility,
         metadata: cloakroom_domain::Metadata::default(),
         digest: crate::conditions::repr_digest(headers)?,
         length: None,
@@ -292,6 +291,7 @@ fn described(context: &Context<'_>) -> Result<NewResumable, ApiError> {
             _ => {}
         }
     }
+    new.name = new.name.or(asked.name);
     let lines = [
         metadata.map(|it| format!("Upload-Metadata: {it}")),
         text(headers, UPLOAD_CONCAT).map(|it| format!("Upload-Concat: {it}")),
@@ -324,9 +324,12 @@ fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         .ok_or_else(|| missing("Upload-Length"))
 }
 
-fn checksum(headers: &HeaderMap) -> Result<Option<uploads::Checksum>, ApiError> {
+/// What the bytes of a request are to be held against: a checksum by tus, or a digest (RFC 9530 §2).
+fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>, ApiError> {
+    let digest = conditions::content_digest(headers)?.map(Checksum::Sha256);
     let checksum = text(headers, UPLOAD_CHECKSUM);
-    Ok(checksum.as_deref().map(fields::checksum).transpose()?)
+    let checksum = checksum.as_deref().map(fields::checksum).transpose()?;
+    Ok(checksum.or(digest))
 }
 
 /// The upload that an address names, absolute or not: its last segment.

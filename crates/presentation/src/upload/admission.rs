@@ -10,7 +10,7 @@ use cloakroom_application::{App, Error, authorize, ports::RateClass};
 use cloakroom_domain::{Action, FileId};
 use percent_encoding::percent_decode_str;
 
-use crate::{Settings, caller::recognise, conditions, error::ApiError, resumable};
+use crate::{Settings, caller::recognise, conditions, error::ApiError, objects, resumable};
 
 /// The media type of a form (RFC 7578).
 pub(crate) const FORM: &str = "multipart/form-data";
@@ -67,15 +67,17 @@ pub(crate) async fn admit(
     peer: Option<SocketAddr>,
 ) -> Result<(), ApiError> {
     let (who, attempt) = recognise(app, settings, method, headers, peer).await?;
-    let path = path
-        .strip_prefix(settings.mount.trim_end_matches('/'))
-        .unwrap_or_default()
-        .trim_start_matches('/');
-    if let Some(id) = path.strip_prefix("uploads/") {
-        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
-        return resumable::admit(app, &who, &id, headers).await;
-    }
-    if method != Method::PUT && method != Method::POST {
+    let below = path.strip_prefix(settings.mount.trim_end_matches('/'));
+    let below = below.map(|path| path.trim_start_matches('/'));
+    let upload = below.and_then(|path| path.strip_prefix("uploads/"));
+    let appends = upload.is_some() && resumable::appends(method, headers);
+    let is_file = below.is_some_and(|path| !path.is_empty() && !path.contains('/'));
+    let begins = match *method {
+        Method::POST => matches!(below, Some("" | "upload")),
+        Method::PUT => is_file || objects::is_object(path),
+        _ => false,
+    };
+    if !appends && !begins {
         return Ok(());
     }
     if !who.may_upload() {
@@ -85,11 +87,18 @@ pub(crate) async fn admit(
         }
         .into());
     }
+    if let Some(id) = upload {
+        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+        return resumable::admit(app, &who, &id, headers).await;
+    }
     // The permit itself is taken once the request goes on.
     app.rates.check(RateClass::Upload, who.counted_as())?;
+    if objects::is_object(path) {
+        return objects::admit(app, &who, path, headers).await;
+    }
     check_length(headers, app.limits.max_file_size)?;
-    if method == Method::PUT && !path.is_empty() && !path.contains('/') {
-        let id = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    if let Some(id) = below.filter(|_| method == Method::PUT) {
+        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
         let id =
             FileId::parse(id).map_err(|error| Error::BadValue(format!("the file's id {error}")))?;
         authorize(app, &who, &id, Action::Write).await?;

@@ -1,10 +1,16 @@
 //! The form protocol: `multipart/form-data` (RFC 7578) with one part `file`, optional parts before it.
 
+use std::{mem, task::Poll};
+
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::error::PayloadError;
 use bytes::{Bytes, BytesMut};
 use cloakroom_application::{Error, Started, Upload};
 use cloakroom_domain::{AccountId, ContentType, FileName, Metadata, Sha256Digest, Visibility};
-use futures_util::{StreamExt, stream::Fuse};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, Fuse},
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -30,13 +36,27 @@ pub(crate) struct Fields {
     pub(crate) account: Option<AccountId>,
 }
 
+/// The body chunk by chunk: the parser would take all that is there, and hold it.
+fn one_by_one(mut inbound: Inbound) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    let mut taken = false;
+    stream::poll_fn(move |cx| {
+        if mem::take(&mut taken) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = inbound.poll_next_unpin(cx);
+        taken = matches!(next, Poll::Ready(Some(Ok(_))));
+        next
+    })
+}
+
 /// Reads a whole form and hands its file on. The upload is not finished: the caller does that.
 pub(crate) async fn receive(
     request: &Request<'_>,
     inbound: Inbound,
     whole: Option<(Whole, Sha256Digest)>,
 ) -> Result<Started, ApiError> {
-    let mut form = Multipart::new(request.http.headers(), inbound.clone());
+    let mut form = Multipart::new(request.http.headers(), one_by_one(inbound.clone()));
     let mut fields = Fields::default();
     let mut started = None;
     let mut filled = fill(request, &mut form, &mut fields, &mut started).await;

@@ -147,6 +147,7 @@ fn as_text(finding: &Finding, repaired: bool) -> String {
         | Finding::ForeignObject(at)
         | Finding::WrongSize(at)
         | Finding::WrongHash(at)
+        | Finding::KeyMissing(at)
         | Finding::OrphanRow(at) => format!(
             "{kind}  store {}  {}/{}{repaired}",
             at.store,
@@ -167,6 +168,7 @@ fn as_json(finding: &Finding, repaired: bool) -> serde_json::Value {
         | Finding::ForeignObject(at)
         | Finding::WrongSize(at)
         | Finding::WrongHash(at)
+        | Finding::KeyMissing(at)
         | Finding::OrphanRow(at) => json!({
             "event": "found", "kind": kind, "store": at.store.to_string(), "bucket": at.bucket.as_str(),
             "key": at.key.as_str(), "repaired": repaired,

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, num::NonZero, pin::pin, time::Duration};
 
+use cloakroom_application::{Pace, move_bodies};
 use cloakroom_infrastructure::metadata::follow_changes;
-use cloakroom_presentation::{ServerOptions, Settings, bind, serve};
+use cloakroom_presentation::{ServerOptions, Settings, bind, serve, serve_metrics};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -18,7 +19,7 @@ use crate::{
     output::say,
     wiring::{
         self, Service, browsers,
-        tasks::{Stop, stopped, sweep_repeatedly},
+        tasks::{Stop, scrub_repeatedly, stopped, sweep_repeatedly},
     },
 };
 
@@ -42,11 +43,15 @@ pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
     };
     let listener = bind(listen).map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    tracing::info!(%address, backend = service.backend, version = env!("CARGO_PKG_VERSION"), "listening");
+    let backend = service.app.stores.current().map(|store| store.driver);
+    tracing::info!(%address, backend, version = env!("CARGO_PKG_VERSION"), "listening");
     greet(config, &service, address)?;
 
     let (stopping, stop_tasks) = watch::channel(false);
     let mut tasks = start_tasks(config, &service, &stop_tasks);
+    if let Some(address) = config.metrics.listen {
+        tasks.spawn(measured(&service, address, stop_tasks.clone())?);
+    }
     let patience = config.limits.shutdown_timeout;
     let options = ServerOptions {
         workers: workers(config.limits.workers),
@@ -74,6 +79,24 @@ pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
     served.map_err(|error| Failure::because("the server broke off", &error))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens where metrics are told without a token, until it is time to stop.
+fn measured(
+    service: &Service,
+    address: SocketAddr,
+    stop: Stop,
+) -> Result<impl Future<Output = ()> + use<>, Failure> {
+    let listener = bind(address).map_err(|error| {
+        let what = format!("cannot listen at {address} (CLOAKROOM_METRICS_LISTEN)");
+        Failure::because(&what, &error)
+    })?;
+    let app = service.app.clone();
+    Ok(async move {
+        if let Err(error) = serve_metrics(app, listener, stopped(stop)).await {
+            tracing::error!(%error, "metrics are not told at their own address any more");
+        }
+    })
 }
 
 /// Says what whoever started the service should know.
@@ -104,8 +127,20 @@ fn start_tasks(config: &Config, service: &Service, stop: &Stop) -> JoinSet<()> {
         service.tokens.clone(),
         service.app.permissions.clone(),
         service.app.turns.clone(),
+        service.app.stores.clone(),
         stopped(stop.clone()),
     ));
+    tasks.spawn(move_bodies(
+        service.app.clone(),
+        service.replica.clone(),
+        config.migration.concurrency,
+        Pace::of(config.migration.rate),
+        stopped(stop.clone()),
+    ));
+    if let Some(interval) = config.scrub.interval {
+        let (app, stop) = (service.app.clone(), stop.clone());
+        tasks.spawn(scrub_repeatedly(app, interval, stop));
+    }
     if let Some(keys) = service.jwt_keys.clone() {
         let stop = stopped(stop.clone());
         tasks.spawn(async move { keys.keep_fresh(stop).await });
@@ -129,7 +164,7 @@ fn settings(config: &Config, service: &Service, public_url: String) -> Settings 
     Settings {
         mount: http.mount.clone(),
         public_url,
-        backend: service.backend.clone(),
+        replica: service.replica.clone(),
         public_cache,
         resource_policy: resource_policy.to_owned(),
         transport_security: http.hsts.map(max_age),

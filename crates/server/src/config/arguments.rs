@@ -36,6 +36,14 @@ pub(crate) fn body_size(text: &str) -> Result<u64, String> {
     read(&kinds::BODY_SIZE, text)
 }
 
+/// The size of an object, in bytes.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn object_size(text: &str) -> Result<u64, String> {
+    read(&kinds::FILE_SIZE, text)
+}
+
 /// A limit in time.
 ///
 /// # Errors

@@ -1,9 +1,11 @@
 //! The kinds of values that settings have: how each is written, and what it is read into.
 
 mod callers;
+mod encryption;
 mod jwt;
 mod links;
 mod readers;
+mod scrub;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +22,11 @@ pub(crate) use self::{
         ACTIONS, CACHE_TTL, KEY_PREFIX, NETWORKS, OFFLOAD, ORIGINS, PAGE_PATH, PERMISSION_PROTOCOL,
         RATE, REDIS, RESOURCE_POLICY, ROUNDS, SECRET_KEY,
     },
+    encryption::{KEY_IDS, MASTER_KEYS},
     jwt::{CLAIM, JWT_ALGORITHMS, JWT_KEY, KEY_SET_ADDRESS, PEM},
     links::{CLAIM_TIME, LINK_KEY},
     readers::origin,
+    scrub::{SCRUB_INTERVAL, SCRUB_RATE},
 };
 use super::secret::{MASK, Secret};
 
@@ -110,7 +114,7 @@ pub(crate) const ENDPOINT: Kind<String> = Kind::new(
 
 pub(crate) const MOUNT: Kind<String> = Kind::new(
     "path",
-    "`/` or a path of plain segments such as /files, and none of /health, /access, /docs, /openapi.json",
+    "`/` or a path of plain segments such as /files, and none of /health, /access, /scrub, /metrics, /docs, /openapi.json",
     mount,
 );
 
@@ -320,6 +324,10 @@ pub(crate) const WORKERS: Kind<usize> = Kind::new(
 
 pub(crate) const CONNECTIONS: Kind<u32> = Kind::new("number", "a number from 1 to 1000", |text| {
     number(text, 1, 1000)
+});
+
+pub(crate) const MOVES: Kind<usize> = Kind::new("number", "a number from 1 to 256", |text| {
+    number(text, 1, 256)
 });
 
 pub(crate) const REQUESTS: Kind<usize> =

@@ -4,8 +4,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cloakroom_application::ports::RatePolicy;
-use cloakroom_domain::{Action, Bucket};
-use cloakroom_infrastructure::{jwt::Algorithm, permission::PermissionProtocol};
+use cloakroom_domain::{Action, Bucket, KeyId};
+use cloakroom_infrastructure::{
+    jwt::Algorithm, permission::PermissionProtocol, sealing::MasterKeys,
+};
 use cloakroom_presentation::Offload;
 use ipnet::IpNet;
 
@@ -54,7 +56,8 @@ settings! {
         /// application's tables, too.
         schema: Option<String> = "CLOAKROOM_DATABASE_SCHEMA", SCHEMA,
             unset "the first of the user's search path, as a rule `public`", example "cloakroom";
-        /// At most so many connections to PostgreSQL; one more listens for changes. SQLite has its own few.
+        /// At most so many connections to PostgreSQL, at least 2; a quarter of them is kept for reads, and one more listens
+        /// for changes. SQLite has its own few.
         connections: u32 = "CLOAKROOM_DATABASE_CONNECTIONS", CONNECTIONS,
             default "16", example "32";
         /// So many files' metadata are kept in memory, about 1 KiB each. What other replicas change is heard of from
@@ -107,6 +110,24 @@ settings! {
         /// that allows `PUT` and exposes `ETag`.
         s3_public_endpoint: Option<String> = "CLOAKROOM_S3_PUBLIC_ENDPOINT", WEB_ADDRESS,
             unset "the address that the service itself uses", example "https://s3.example.com";
+    }
+
+    /// What the bytes in stores are sealed with, and what is kept of stores themselves.
+    encryption: Encryption, "Encryption" {
+        /// Master keys, as `cloakroom encryption new-key` prints them, with white space between: new files are sealed
+        /// under the first one, and what was sealed under any of them can be read. The same on every replica. What was
+        /// stored without a key stays as it is. See `docs/encryption.md`.
+        keys: Option<MasterKeys> = "CLOAKROOM_ENCRYPTION_KEY", MASTER_KEYS,
+            unset "new files are stored as they are", example "the output of `cloakroom encryption new-key`";
+        /// The ids of master keys that are lost for good. The service does not start without a key that files are
+        /// sealed under, unless it is named here; those files stay unreadable.
+        lost_keys: Option<Vec<KeyId>> = "CLOAKROOM_ENCRYPTION_LOST_KEYS", KEY_IDS,
+            unset "every key that is in use is needed", example "0123456789abcdef";
+        /// What configurations of stores are sealed with that are given over HTTP or by `cloakroom storage migrate`,
+        /// written as the master keys are. The same on every replica. With SQLite a key is made at the first start and
+        /// kept in `config.key` in the data folder.
+        config_keys: Option<MasterKeys> = "CLOAKROOM_CONFIG_KEY", MASTER_KEYS,
+            unset "`config.key` with SQLite; with PostgreSQL stores cannot be changed", example "the output of `cloakroom encryption new-key`";
     }
 
     /// Who may call.
@@ -280,9 +301,10 @@ settings! {
         /// Requests in hand at once; more are answered 503 INFRA_001 at once.
         max_requests: usize = "CLOAKROOM_MAX_REQUESTS", REQUESTS,
             default "4096", example "10000";
-        /// Memory for bodies on their way to the store, shared by all uploads. Whoever finds it used up waits.
+        /// Memory for bodies on their way to the store, shared by all uploads. Whoever finds it used up waits. A file in
+        /// S3 measures at most 3,750 times as much.
         upload_buffer: u32 = "CLOAKROOM_UPLOAD_BUFFER", UPLOAD_BUFFER,
-            default "96MiB", example "256MiB";
+            default "48MiB", example "256MiB";
         /// Memory for large reads, shared by all downloads. Whoever finds it used up reads in small steps.
         read_buffer: u32 = "CLOAKROOM_READ_BUFFER", READ_BUFFER,
             default "64MiB", example "128MiB";
@@ -296,6 +318,16 @@ settings! {
         /// How long requests in flight may take to end once the service is told to stop.
         shutdown_timeout: Duration = "CLOAKROOM_SHUTDOWN_TIMEOUT", SECONDS_OR_MORE,
             default "30s", example "2m";
+    }
+
+    /// How everything is moved to another store.
+    migration: Migration, "Moving to another store" {
+        /// How many files one replica moves at once.
+        concurrency: usize = "CLOAKROOM_MIGRATION_CONCURRENCY", MOVES,
+            default "8", example "2";
+        /// The most bytes per second that are moved.
+        rate: Option<u64> = "CLOAKROOM_MIGRATION_RATE", FILE_SIZE,
+            unset "as fast as it goes", example "50MiB";
     }
 
     /// How what is left over is removed.
@@ -314,10 +346,30 @@ settings! {
         /// not wait.
         delete_delay: Duration = "CLOAKROOM_DELETE_DELAY", DURATION,
             default "24h", example "1h";
-        /// An object whose write had an unknown outcome is deleted once more after so long: a lost write may still
-        /// land.
+        /// An object whose write had an unknown outcome is deleted once more after so long, and one whose writer was
+        /// never heard of again no sooner: a lost write may still land.
         uncertain_delay: Duration = "CLOAKROOM_UNCERTAIN_DELAY", DURATION,
             default "10m", example "30m";
+    }
+
+    /// Stored bytes, read again in the background and compared with their hashes.
+    scrub: Scrub, "Scrub" {
+        /// Every stored object is read once in such a time, by one replica at a time; findings are at `/scrub`. `off`:
+        /// only `cloakroom scrub --once` reads.
+        interval: Option<Duration> = "CLOAKROOM_SCRUB_INTERVAL", SCRUB_INTERVAL,
+            default "30d", example "7d";
+        /// At most so many bytes are read in a second. Where that is too little for a round in the interval, rounds
+        /// take longer.
+        rate: u64 = "CLOAKROOM_SCRUB_RATE", SCRUB_RATE,
+            default "10MiB", example "100MiB";
+    }
+
+    /// Numbers for charts and alarms.
+    metrics: Metrics, "Metrics" {
+        /// An address and port of its own for `/metrics`, where no token is asked for: keep it inside. With an admin
+        /// token `/metrics` is at `CLOAKROOM_LISTEN` anyway.
+        listen: Option<SocketAddr> = "CLOAKROOM_METRICS_LISTEN", ADDRESS,
+            unset "only at `CLOAKROOM_LISTEN`, with an admin token", example "127.0.0.1:9464";
     }
 
     /// The log, on standard error.

@@ -51,9 +51,9 @@ pub(crate) async fn pneumatic(config: &Config, args: &PneumaticArgs) -> Result<I
         Vec::new()
     };
     let (record, store) = if records.is_empty() {
-        first_store(config, database.as_ref(), args.dry_run).await?
+        first_store(config, &database, args.dry_run).await?
     } else {
-        registered_store(config, database.as_ref(), &records).await?
+        registered_store(config, &database, &records).await?
     };
     let files: Arc<dyn FileImport> = database.clone();
     let target = ImportTarget {
@@ -86,7 +86,7 @@ type Opened = (StoreRecord, Arc<dyn ObjectStore>);
 /// The configured store, where the registry has none yet.
 async fn first_store(
     config: &Config,
-    registry: &dyn StoreRegistry,
+    database: &Arc<Database>,
     dry_run: bool,
 ) -> Result<Opened, Failure> {
     if config.store.driver != Driver::S3 {
@@ -95,24 +95,23 @@ async fn first_store(
     if dry_run {
         return stores::configured_s3(config);
     }
-    stores::for_service(config, registry).await?;
-    let records = registry.all().await;
+    stores::for_service(config, database).await?;
+    let records = database.all().await;
     let records = records.map_err(|error| Failure::because("the registry of stores", &error))?;
-    registered_store(config, registry, &records).await
+    registered_store(config, database, &records).await
 }
 
 /// The registry's S3 store; the one that takes new bodies, if there are several.
 async fn registered_store(
     config: &Config,
-    registry: &dyn StoreRegistry,
+    database: &Arc<Database>,
     records: &[StoreRecord],
 ) -> Result<Opened, Failure> {
     let s3 = |record: &&StoreRecord| record.driver == Driver::S3.as_str();
     let record = records.iter().filter(s3).max_by_key(|r| r.is_current);
     let record = record.ok_or_else(no_s3)?;
-    let opened = stores::as_registered(config, registry).await?.stores;
-    let store = opened.iter().find(|(id, _)| *id == record.id);
-    let store = store.map(|(_, store)| store.clone()).ok_or_else(no_s3)?;
+    let opened = stores::as_registered(config, database).await?;
+    let store = opened.named(record.id).await.map_err(|_| no_s3())?;
     Ok((record.clone(), store))
 }
 

@@ -1,33 +1,37 @@
 //! The stores of the registry, opened; and the registry seeded at the first start.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{self, PathBuf},
+    sync::Arc,
+};
 
 use cloakroom_application::{
     Stores,
-    ports::{ObjectStore, RepositoryError, StoreError, StoreRecord, StoreRegistry},
+    ports::{ObjectStore, RepositoryError, StoreConfig, StoreError, StoreRecord, StoreRegistry},
 };
 use cloakroom_domain::{Bucket, BucketRule, StoreId};
-use cloakroom_infrastructure::stores::{
-    ReadBudget, WriteBudget,
-    fs::{FsOptions, FsStore},
-    s3::S3Store,
+use cloakroom_infrastructure::{
+    metadata::Database,
+    stores::{
+        ReadBudget, WriteBudget,
+        drivers::{Budgets, DEFAULT_BUCKET},
+        fs::{FsOptions, FsStore},
+        s3::S3Store,
+    },
 };
+use serde_json::json;
 
 use crate::{
     config::{Config, Driver},
     data_folder,
-    failure::Failure,
-    wiring::browsers,
+    failure::{Failure, with_causes},
+    wiring::{
+        browsers, config_keys,
+        opener::{Environment, RegistryOpener},
+        sealing,
+    },
 };
-
-/// The one bucket of the `fs` store: a folder below `{data}/objects`.
-const FS_BUCKET: &str = "files";
-
-/// The opened stores, and the driver of the one that takes new bodies.
-pub(crate) struct OpenStores {
-    pub(crate) stores: Stores,
-    pub(crate) backend: String,
-}
 
 /// Enters the configured store into an empty registry, and opens what the registry then says.
 ///
@@ -35,25 +39,25 @@ pub(crate) struct OpenStores {
 /// The registry cannot be read, a store cannot be opened, or the folder is not the one that the registry means.
 pub(crate) async fn for_service(
     config: &Config,
-    registry: &dyn StoreRegistry,
-) -> Result<OpenStores, Failure> {
-    let opener = Opener::new(config);
+    database: &Arc<Database>,
+) -> Result<Stores, Failure> {
+    let budgets = budgets(config);
     let (record, marked) = match config.store.driver {
-        Driver::Fs => opener.folder_record().await?,
-        Driver::S3 => (opener.s3_record()?, false),
+        Driver::Fs => folder_record(config, &budgets).await?,
+        Driver::S3 => (s3_record(config)?, false),
     };
     let (configured, marker) = (record.clone(), record.id);
-    let records = registry
+    let records = database
         .seed(record)
         .await
         .map_err(|error| unreadable(&error))?;
     if marked && !records.iter().any(|known| known.id == marker) {
         // The folder is another store's, or none; nothing of this start must stay in it.
-        opener.unmark(marker).await?;
+        with_folder(config, &budgets, move |folder| folder.unmark(marker)).await?;
     }
-    let opened = opener.open(&records).await?;
+    let stores = opened(config, budgets, database).await?;
     say_what_differs(config, &configured, &records);
-    Ok(opened)
+    Ok(stores)
 }
 
 /// Opens what the registry says, which may be nothing.
@@ -62,10 +66,49 @@ pub(crate) async fn for_service(
 /// The registry cannot be read, a store cannot be opened, or the folder is not the one that the registry means.
 pub(crate) async fn as_registered(
     config: &Config,
-    registry: &dyn StoreRegistry,
-) -> Result<OpenStores, Failure> {
-    let records = registry.all().await.map_err(|error| unreadable(&error))?;
-    Opener::new(config).open(&records).await
+    database: &Arc<Database>,
+) -> Result<Stores, Failure> {
+    opened(config, budgets(config), database).await
+}
+
+async fn opened(
+    config: &Config,
+    budgets: Budgets,
+    database: &Arc<Database>,
+) -> Result<Stores, Failure> {
+    let environment = Environment {
+        folder: whole(folder(config)),
+        s3: config.s3().map(|s3| (s3, s3_by_name(config))),
+    };
+    let origins = browsers::store_origins(config);
+    let keys = config_keys::of(config)?;
+    let opener = RegistryOpener::new(environment, budgets, keys, origins);
+    let sealing = sealing::keys(config);
+    let stores = Stores::of(database.clone(), Arc::new(opener), sealing);
+    let unopened = stores.refresh().await;
+    let unopened =
+        unopened.map_err(|error| Failure::because("the stores of the registry", &error))?;
+    let Some((_, error)) = unopened.first() else {
+        return Ok(stores);
+    };
+    let records = database.all().await.map_err(|error| unreadable(&error))?;
+    let current = records.iter().find(|record| record.is_current);
+    if current.is_some_and(|current| needs_s3(config, current)) {
+        return Err(s3_missing());
+    }
+    if current.is_none() || stores.current().is_none() {
+        return Err(Failure::because("the stores of the registry", error));
+    }
+    // What everything was moved away from may be gone.
+    tracing::warn!(
+        error = with_causes(error),
+        "a store that takes no new files cannot be opened; what is still in it cannot be read"
+    );
+    Ok(stores)
+}
+
+fn needs_s3(config: &Config, record: &StoreRecord) -> bool {
+    record.config.is_none() && record.driver == Driver::S3.as_str() && config.s3().is_none()
 }
 
 /// The configured S3 store, opened, as it would be entered into an empty registry.
@@ -75,136 +118,121 @@ pub(crate) async fn as_registered(
 pub(crate) fn configured_s3(
     config: &Config,
 ) -> Result<(StoreRecord, Arc<dyn ObjectStore>), Failure> {
-    let opener = Opener::new(config);
-    Ok((opener.s3_record()?, Arc::new(opener.open_s3()?)))
+    let mut settings = config.s3().ok_or_else(s3_missing)?;
+    settings.cors_origins = browsers::store_origins(config);
+    let store = S3Store::new(&settings, budgets(config).write);
+    let store = store.map_err(|error| Failure::because("the S3 store", &error))?;
+    Ok((s3_record(config)?, Arc::new(store)))
 }
 
 fn unreadable(error: &RepositoryError) -> Failure {
     Failure::because("the registry of stores", error)
 }
 
-/// Opens stores that share their memory for bodies on their way.
-struct Opener<'a> {
-    config: &'a Config,
-    read_budget: ReadBudget,
-    write_budget: WriteBudget,
+/// The memory for bodies on their way, which all stores share.
+fn budgets(config: &Config) -> Budgets {
+    Budgets {
+        read: ReadBudget::new(config.limits.read_buffer),
+        write: WriteBudget::new(config.limits.upload_buffer),
+    }
 }
 
-impl<'a> Opener<'a> {
-    fn new(config: &'a Config) -> Self {
-        Self {
-            config,
-            read_budget: ReadBudget::new(config.limits.read_buffer),
-            write_budget: WriteBudget::new(config.limits.upload_buffer),
+fn folder(config: &Config) -> PathBuf {
+    config.store.data_dir.join("objects")
+}
+
+/// The path from the root on: an entry of the registry has no other.
+fn whole(folder: PathBuf) -> PathBuf {
+    let whole = fs::canonicalize(&folder).or_else(|_| path::absolute(&folder));
+    whole.unwrap_or(folder)
+}
+
+/// Does something with the folder on a thread that may wait for the disk.
+async fn with_folder<T: Send + 'static>(
+    config: &Config,
+    budgets: &Budgets,
+    work: impl FnOnce(&FsStore) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failure> {
+    data_folder::make(config)?;
+    let path = folder(config);
+    let what = format!("the folder {}", path.display());
+    let options = FsOptions {
+        read_budget: budgets.read.clone(),
+        write_budget: budgets.write.clone(),
+    };
+    let done = tokio::task::spawn_blocking(move || work(&FsStore::open(path, options)?)).await;
+    done.map_err(|error| Failure::because(&what, &error))?
+        .map_err(|error| Failure::because(&what, &error))
+}
+
+/// The folder as a store for the registry, marked with its id; whether the marker is new.
+async fn folder_record(config: &Config, budgets: &Budgets) -> Result<(StoreRecord, bool), Failure> {
+    let mark = |folder: &FsStore| match folder.marker()? {
+        Some(id) => Ok((id, false)),
+        None => {
+            let new = StoreId::random();
+            folder.mark(new).map(|id| (id, id == new))
         }
-    }
+    };
+    let (id, is_new) = with_folder(config, budgets, mark).await?;
+    let bucket = Bucket::parse(DEFAULT_BUCKET)
+        .map_err(|error| Failure::because("the bucket of the folder", &error))?;
+    let record = configured_record(id, Driver::Fs, BucketRule::Fixed(bucket));
+    Ok((record, is_new))
+}
 
-    fn path(&self) -> PathBuf {
-        self.config.store.data_dir.join("objects")
-    }
+fn s3_record(config: &Config) -> Result<StoreRecord, Failure> {
+    let buckets = config.s3_buckets().ok_or_else(s3_missing)?;
+    Ok(configured_record(StoreId::random(), Driver::S3, buckets))
+}
 
-    /// Does something with the folder on a thread that may wait for the disk.
-    async fn with_folder<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&FsStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<(T, FsStore), Failure> {
-        data_folder::make(self.config)?;
-        let path = self.path();
-        let what = format!("the folder {}", path.display());
-        let options = FsOptions {
-            read_budget: self.read_budget.clone(),
-            write_budget: self.write_budget.clone(),
-        };
-        let done = tokio::task::spawn_blocking(move || {
-            let store = FsStore::open(path, options)?;
-            work(&store).map(|outcome| (outcome, store))
-        })
-        .await
-        .map_err(|error| Failure::because(&what, &error))?;
-        done.map_err(|error| Failure::because(&what, &error))
+fn configured_record(id: StoreId, driver: Driver, buckets: BucketRule) -> StoreRecord {
+    StoreRecord {
+        id,
+        driver: driver.as_str().to_owned(),
+        buckets,
+        config: None,
+        revision: 0,
+        is_current: true,
     }
+}
 
-    /// The folder as a store for the registry, marked with its id; whether the marker is new.
-    async fn folder_record(&self) -> Result<(StoreRecord, bool), Failure> {
-        let mark = |folder: &FsStore| match folder.marker()? {
-            Some(id) => Ok((id, false)),
-            None => {
-                let new = StoreId::random();
-                folder.mark(new).map(|id| (id, id == new))
-            }
-        };
-        let ((id, is_new), _) = self.with_folder(mark).await?;
-        let bucket = Bucket::parse(FS_BUCKET)
-            .map_err(|error| Failure::because("the bucket of the folder", &error))?;
-        let record = StoreRecord {
-            id,
-            driver: Driver::Fs.as_str().to_owned(),
-            buckets: BucketRule::Fixed(bucket),
-            is_current: true,
-        };
-        Ok((record, is_new))
+/// The settings of the configured S3 store, by the names that the driver has for them.
+fn s3_by_name(config: &Config) -> StoreConfig {
+    let store = &config.store;
+    let settings = config.s3();
+    let endpoint = settings.as_ref().map(|s3| s3.endpoint.clone());
+    let values = [
+        ("endpoint", json!(endpoint)),
+        ("region", json!(store.s3_region)),
+        (
+            "access_key_id",
+            json!(settings.as_ref().map(|s3| s3.access_key_id.clone())),
+        ),
+        (
+            "secret_access_key",
+            json!(store.s3_secret_access_key.as_ref().map(|it| it.reveal())),
+        ),
+        (
+            "path_style",
+            json!(settings.as_ref().map(|s3| s3.path_style)),
+        ),
+        ("public_endpoint", json!(store.s3_public_endpoint)),
+        (
+            "bucket",
+            json!(store.s3_bucket.as_ref().map(Bucket::as_str)),
+        ),
+        ("bucket_prefix", json!(store.s3_bucket_prefix)),
+    ];
+    let given = values.into_iter().filter(|(_, value)| !value.is_null());
+    let mut config: StoreConfig = given
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    // One bucket comes before a prefix.
+    if config.contains_key("bucket") {
+        config.remove("bucket_prefix");
     }
-
-    async fn unmark(&self, id: StoreId) -> Result<(), Failure> {
-        self.with_folder(move |folder| folder.unmark(id))
-            .await
-            .map(drop)
-    }
-
-    fn s3_record(&self) -> Result<StoreRecord, Failure> {
-        let buckets = self.config.s3_buckets().ok_or_else(s3_missing)?;
-        Ok(StoreRecord {
-            id: StoreId::random(),
-            driver: Driver::S3.as_str().to_owned(),
-            buckets,
-            is_current: true,
-        })
-    }
-
-    async fn open(&self, records: &[StoreRecord]) -> Result<OpenStores, Failure> {
-        let mut stores: HashMap<StoreId, Arc<dyn ObjectStore>> = HashMap::new();
-        for record in records {
-            let store: Arc<dyn ObjectStore> = match record.driver.as_str() {
-                "fs" => Arc::new(self.open_folder(record.id).await?),
-                "s3" => Arc::new(self.open_s3()?),
-                other => {
-                    return Err(Failure::new(format!(
-                        "the database knows a store of the driver {other}, which this version does not have"
-                    )));
-                }
-            };
-            stores.insert(record.id, store);
-        }
-        let current = records.iter().find(|record| record.is_current);
-        Ok(OpenStores {
-            stores: Stores::new(stores),
-            backend: current.map_or_else(String::new, |record| record.driver.clone()),
-        })
-    }
-
-    async fn open_folder(&self, id: StoreId) -> Result<FsStore, Failure> {
-        let (marker, folder) = self.with_folder(FsStore::marker).await?;
-        let path = self.path();
-        let path = path.display();
-        match marker {
-            Some(marker) if marker == id => Ok(folder),
-            Some(marker) => Err(Failure::new(format!(
-                "{path} is the folder of the store {marker}, but the database's is {id}; \
-                 CLOAKROOM_DATA_DIR and CLOAKROOM_DATABASE_URL do not belong together"
-            ))),
-            None => Err(Failure::new(format!(
-                "{path} is not the folder of the database's store {id}: it has no marker; \
-                 is the right folder mounted at CLOAKROOM_DATA_DIR?"
-            ))),
-        }
-    }
-
-    fn open_s3(&self) -> Result<S3Store, Failure> {
-        let mut settings = self.config.s3().ok_or_else(s3_missing)?;
-        settings.cors_origins = browsers::store_origins(self.config);
-        S3Store::new(&settings, self.write_budget.clone())
-            .map_err(|error| Failure::because("the S3 store", &error))
-    }
+    config
 }
 
 fn s3_missing() -> Failure {

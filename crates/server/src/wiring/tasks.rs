@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cloakroom_application::{App, SweepReport, sweep};
+use cloakroom_application::{App, Scrubbed, SweepReport, scrub, sweep};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -10,6 +10,11 @@ use tokio::{
 };
 
 use crate::failure::with_causes;
+
+/// How often it is asked whether a scrub is to be begun or taken over.
+const SCRUB_LOOK: Duration = Duration::from_secs(3);
+/// And at most, where nothing is due for long: somebody may have shortened the interval elsewhere.
+const SCRUB_REST: Duration = Duration::from_secs(60);
 
 /// Tells tasks when to stop.
 pub(crate) type Stop = watch::Receiver<bool>;
@@ -37,6 +42,38 @@ pub(crate) async fn sweep_repeatedly(app: Arc<App>, interval: Duration, stop: St
     tokio::select! {
         () = stopped(stop) => {}
         () = round => {}
+    }
+}
+
+/// Scrubs whenever a round is due, or was left by another replica.
+pub(crate) async fn scrub_repeatedly(app: Arc<App>, interval: Duration, stop: Stop) {
+    let rounds = async {
+        loop {
+            let mut round = JoinSet::new();
+            let app = app.clone();
+            round.spawn(async move { scrub(&app, interval, &mut |_| {}).await });
+            let pause = match round.join_next().await {
+                Some(Ok(Ok(Scrubbed::NotDue(wait)))) => wait.clamp(SCRUB_LOOK, SCRUB_REST),
+                Some(Ok(Ok(Scrubbed::Round(round)))) => {
+                    tracing::info!(round, "scrubbed");
+                    SCRUB_LOOK
+                }
+                Some(Ok(Ok(Scrubbed::Elsewhere))) | None => SCRUB_LOOK,
+                Some(Ok(Err(error))) => {
+                    tracing::warn!(error = with_causes(&error), "the scrub was cut short");
+                    SCRUB_LOOK
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the scrub broke off");
+                    SCRUB_REST
+                }
+            };
+            sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = stopped(stop) => {}
+        () = rounds => {}
     }
 }
 

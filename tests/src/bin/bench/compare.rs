@@ -109,33 +109,54 @@ pub(crate) async fn compare(
     mut ours: impl AsyncFnMut(Duration) -> f64,
     mut theirs: impl AsyncFnMut(Duration) -> f64,
 ) -> Row {
+    let [row] = compare_all(
+        options,
+        [work],
+        async |time| [ours(time).await],
+        async |time| [theirs(time).await],
+    )
+    .await;
+    row
+}
+
+/// As [`compare`], of turns that do several works each.
+pub(crate) async fn compare_all<const N: usize>(
+    options: &Options,
+    works: [Work; N],
+    mut ours: impl AsyncFnMut(Duration) -> [f64; N],
+    mut theirs: impl AsyncFnMut(Duration) -> [f64; N],
+) -> [Row; N] {
     let warm_up = options.turn.min(Duration::from_secs(1));
     ours(warm_up).await;
     theirs(warm_up).await;
-    let mut row = Row {
+    let mut rows = works.map(|work| Row {
         work,
         ours: Vec::new(),
         theirs: Vec::new(),
-    };
+    });
     for round in 0..options.rounds {
+        let (mine, other);
         if round % 2 == 0 {
-            row.ours.push(ours(options.turn).await);
-            row.theirs.push(theirs(options.turn).await);
+            mine = ours(options.turn).await;
+            other = theirs(options.turn).await;
         } else {
-            row.theirs.push(theirs(options.turn).await);
-            row.ours.push(ours(options.turn).await);
+            other = theirs(options.turn).await;
+            mine = ours(options.turn).await;
         }
-        let (last, other) = (row.ours[round], row.theirs[round]);
-        println!(
-            "{}: round {}: {} against {}, {:.2}",
-            work.name,
-            round + 1,
-            work.unit.show(last),
-            work.unit.show(other),
-            last / other
-        );
+        for (row, (mine, other)) in rows.iter_mut().zip(mine.into_iter().zip(other)) {
+            row.ours.push(mine);
+            row.theirs.push(other);
+            println!(
+                "{}: round {}: {} against {}, {:.2}",
+                row.work.name,
+                round + 1,
+                row.work.unit.show(mine),
+                row.work.unit.show(other),
+                mine / other
+            );
+        }
     }
-    row
+    rows
 }
 
 #[cfg(test)]

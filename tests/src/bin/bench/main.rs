@@ -1,14 +1,16 @@
 //! The benchmark: the service against what one would otherwise have, in one run on one machine. Run by `make bench`.
 //!
-//! `bench [reads] [proxied] [uploads] [remote] [crowd]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
+//! `bench [reads] [proxied] [uploads] [remote] [encrypted] [moving] [crowd]` measures only those parts, and then leaves `docs/benchmarks.md` alone.
 //! `BENCH_ROUNDS` (5) rounds, in each of which both sides run for `BENCH_SECONDS` (5), in turns.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 mod bare;
 mod compare;
 mod crowd;
+mod encrypted;
 mod load;
 mod machine;
+mod moving;
 mod nginx;
 mod proxied;
 mod reads;
@@ -20,7 +22,15 @@ use std::{env, path::Path, thread::available_parallelism};
 
 use self::compare::{Options, Row};
 
-const PARTS: [&str; 5] = ["reads", "proxied", "uploads", "remote", "crowd"];
+const PARTS: [&str; 7] = [
+    "reads",
+    "proxied",
+    "uploads",
+    "remote",
+    "encrypted",
+    "moving",
+    "crowd",
+];
 
 #[tokio::main]
 async fn main() {
@@ -50,6 +60,12 @@ async fn main() {
     }
     if wants("remote") {
         rows.extend(remote::measure(&options).await);
+    }
+    if wants("encrypted") {
+        rows.extend(encrypted::measure(&options).await);
+    }
+    if wants("moving") {
+        rows.extend(moving::measure(&options).await);
     }
     let crowds = if wants("crowd") {
         crowd::measure().await

@@ -18,7 +18,7 @@ use crate::{
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-const LARGE: u64 = 100 * MIB;
+pub(crate) const LARGE: u64 = 100 * MIB;
 const RANGE: u64 = 64 * KIB;
 
 /// The owner of what is read, whose token is in Redis.
@@ -154,7 +154,7 @@ async fn compared(
 }
 
 /// A script for wrk that asks for ranges at random places, the same ones in every turn.
-fn ranges() -> String {
+pub(crate) fn ranges() -> String {
     format!(
         "math.randomseed(1)\n\
          request = function()\n\

@@ -31,14 +31,15 @@ pub(crate) fn table(rows: &[Row]) -> String {
 
 /// What crowds of uploads took, in Markdown.
 pub(crate) fn crowds(crowds: &[Crowd]) -> String {
-    let mut table = "| 1,000 uploads of 10 MiB at once to | took | resident at most | GET 10 KiB beside them: p99, longest |\n\
-                     | --- | --- | --- | --- |\n"
+    let mut table = "| 1,000 uploads of 10 MiB at once to | took | told to come back | resident at most | GET 10 KiB beside them: p99, longest |\n\
+                     | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for crowd in crowds {
         table.push_str(&format!(
-            "| {} | {:.0} s | {} MiB | {} ms, {} ms |\n",
+            "| {} | {:.0} s | {} times | {} MiB | {} ms, {} ms |\n",
             crowd.store,
             crowd.took.as_secs_f64(),
+            crowd.refused,
             crowd.resident / (1024 * 1024),
             crowd.p99.as_millis(),
             crowd.longest.as_millis(),
@@ -84,5 +85,11 @@ same file system. Each upload is purged again, outside of the time that counts.\
 **POST 10 KiB** raw by 16 clients, metadata in PostgreSQL with `fsync` on, bytes in a folder. Against: the time that \
 two commits an upload take `pgbench --client=16` (one row inserted each, prepared), and after it the time that 16 \
 threads take to write, flush and rename a file and flush its folder.\n\n\
+**Encrypted.** The service with `CLOAKROOM_ENCRYPTION_KEY` against the same without it, a user's token each, bytes in a \
+folder and none kept in memory; downloads as above, uploads on all cores.\n\n\
+**Moving** from a folder to a fresh Garage, and from there to a fresh folder, eight objects at once on all cores, metadata \
+in PostgreSQL with `fsync` on: from `started_at`, before the new store is tried, to `finished_at`. Every copy is flushed, \
+read back and hashed before its row is switched. Against: `rclone copy` and then `rclone checksum sha256 --download`, \
+which reads the target back, with `--transfers 8 --checkers 8`, and `sync -f` where it wrote to a folder.\n\n\
 **S3.** A Garage on one node, metadata in PostgreSQL. Against: `put_object` and `get_object` of the AWS SDK for Rust \
 with the whole body in memory.\n";

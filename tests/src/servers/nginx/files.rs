@@ -84,8 +84,8 @@ fn cloakroom(nginx: &NginxBuilder, folder: &Path, listen: &str, offloads: bool) 
         "access_log /var/log/nginx/cloakroom.log cloakroom;",
         &format!("access_log {log};"),
     );
-    let replicas = "    server 127.0.0.1:8080 max_fails=2 fail_timeout=5s;  # CHANGE: a line for each replica\n\
-                    \x20   server 127.0.0.1:8081 max_fails=2 fail_timeout=5s;  # CHANGE\n";
+    let replicas = "    server 127.0.0.1:8080 max_fails=5 fail_timeout=1s;  # CHANGE: a line for each replica\n\
+                    \x20   server 127.0.0.1:8081 max_fails=5 fail_timeout=1s;  # CHANGE\n";
     file.change(replicas, &servers(&nginx.replicas));
     if let Some(address) = &nginx.s3 {
         file.change("server 127.0.0.1:3900;", &format!("server {address};"));
@@ -144,7 +144,7 @@ fn upstream(replicas: &[SocketAddr]) -> String {
 }
 
 fn servers(replicas: &[SocketAddr]) -> String {
-    let line = |replica| format!("    server {replica} max_fails=2 fail_timeout=5s;\n");
+    let line = |replica| format!("    server {replica} max_fails=5 fail_timeout=1s;\n");
     replicas.iter().map(line).collect()
 }
 

@@ -152,6 +152,8 @@ const FILM: &str = "
     video.onseeked = () => resolve({ at: video.currentTime, duration: video.duration, width: video.videoWidth });
     video.currentTime = 50.5;
   }));
+  // What is answered from here on would be asked about beyond the browser's end.
+  page.removeAllListeners('response');
   return { ...seen, ranges: await Promise.all(ranges), before };
 ";
 

@@ -135,14 +135,15 @@ async fn upload_creation_in_one_request_is_an_ordinary_upload() {
         assert_eq!(location, file_path(id(&file)), "the file's own address");
         assert_eq!(api.bytes(&location).await, b"hello");
     }
-    let lying = post().body("hello").header("Upload-Length", 6);
-    refused_as(
-        lying.send().await.unwrap(),
-        400,
-        "VAL_004",
-        "inconsistent-upload-length",
-    )
-    .await;
+    let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>("hel"), Ok("lo")]);
+    for body in [
+        reqwest::Body::from("hello"),
+        reqwest::Body::wrap_stream(chunks),
+    ] {
+        let lying = post().body(body).header("Upload-Length", 6);
+        let (answer, kind) = (lying.send().await.unwrap(), "inconsistent-upload-length");
+        refused_as(answer, 400, "VAL_004", kind).await;
+    }
     // A body shorter than it announced is no file, and nothing is kept: nobody was told of an upload.
     let head = stand.head("POST", "/files", "Upload-Complete: ?1\r\n", 10);
     let mut raw = Raw::connect(&stand.base()).await;

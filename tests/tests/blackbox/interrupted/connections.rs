@@ -191,4 +191,42 @@ async fn who_waits_for_100_continue_is_refused_before_it_sends_a_byte() {
         let answer = raw.answer(Duration::from_secs(5)).await.unwrap();
         assert_eq!(answer.status, status, "{kind} {offset}");
     }
+    // Only those that bring bytes are looked at so.
+    let mut raw = Raw::connect(&stand.base()).await;
+    let head = format!(
+        "DELETE {path} HTTP/1.1\r\nHost: x\r\n{signed}Tus-Resumable: 1.0.0\r\nContent-Length: 0\r\n\
+         Expect: 100-continue\r\n\r\n"
+    );
+    raw.send(head).await.unwrap();
+    let mut answer = raw.answer(Duration::from_secs(5)).await.unwrap();
+    if answer.status == 100 {
+        answer = raw.answer(Duration::from_secs(5)).await.unwrap();
+    }
+    assert_eq!(answer.status, 204);
+}
+
+#[tokio::test]
+async fn who_guesses_while_waiting_for_100_continue_is_counted() {
+    let stand = Stand::with(&[
+        ("CLOAKROOM_RATE_LIMIT", "on"),
+        ("CLOAKROOM_RATE_LIMIT_AUTH_FAILURE", "5/60s"),
+    ])
+    .await;
+    let mut seen = Vec::new();
+    for guess in 0..8 {
+        let mut raw = Raw::connect(&stand.base()).await;
+        let head = format!(
+            "PATCH /files/uploads/x HTTP/1.1\r\nHost: x\r\nCookie: token=guess{guess}\r\nTus-Resumable: 1.0.0\r\n\
+             Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 9\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        raw.send(head).await.unwrap();
+        seen.push(raw.answer(Duration::from_secs(5)).await.unwrap().status);
+    }
+    assert_eq!(
+        seen.iter().filter(|status| **status == 401).count(),
+        5,
+        "{seen:?}"
+    );
+    assert_eq!(seen.last(), Some(&429), "{seen:?}");
 }

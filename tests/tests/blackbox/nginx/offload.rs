@@ -22,7 +22,13 @@ pub struct Pair {
 
 impl Pair {
     pub async fn start(setup: Setup) -> Self {
-        let stand = Stand::start_with(setup, &settings()).await;
+        Self::start_with(setup, &[]).await
+    }
+
+    /// With more settings.
+    pub async fn start_with(setup: Setup, more: &[(&str, &str)]) -> Self {
+        let settings = [&settings()[..], more].concat();
+        let stand = Stand::start_with(setup, &settings).await;
         let nginx = Nginx::before([stand.address()]);
         let nginx = if setup.has_garage() {
             nginx.offload_from_s3(garage::shared().address())

@@ -81,19 +81,32 @@ async fn an_upload_is_its_creators_and_nobody_elses() {
     let unknown = "/files/uploads/no-such";
     every_verb(&Tus::new(&stand.anonymous()), unknown, 401, "AUTH_001").await;
 
-    // Guests, and services that name an account, have uploads of their own.
+    // Guests have uploads of their own.
     let path = guest(None).created(3, &[]).await;
     guest(None).patched(&path, 0, b"abc").await;
     every_verb(&tus, &path, 404, "UPLOAD_001").await;
+}
+
+#[tokio::test]
+async fn whoever_has_no_account_names_one() {
+    let stand = Stand::simple().await;
     let admin = Tus::new(&stand.admin());
     let nowhere = admin.create(&[("Upload-Length", "1")]).send().await;
     refused_by_tus(nowhere.unwrap(), 422, "VAL_002").await;
     let account = described(&[("account_id", "42")]);
-    let path = admin.created(1, &[("Upload-Metadata", &account)]).await;
-    admin.patched(&path, 0, b"x").await;
-    let info = format!("{}/info", path.replace("/uploads", ""));
-    let info = stand.admin().get(&info).send().await.unwrap();
-    assert_eq!(expect(info, StatusCode::OK).await["account_id"], 42);
+    for (address, metadata) in [
+        ("/files", account.as_str()),
+        ("/files?account_id=42", ""),
+        ("/files?account_id=41", account.as_str()),
+    ] {
+        let create = admin.client().post(address).header("Upload-Length", 1);
+        let created = create.header("Upload-Metadata", metadata).send().await;
+        let path = path_of(header(&created.unwrap(), "location"));
+        admin.patched(&path, 0, b"x").await;
+        let info = format!("{}/info", path.replace("/uploads", ""));
+        let info = stand.admin().get(&info).send().await.unwrap();
+        assert_eq!(expect(info, StatusCode::OK).await["account_id"], 42);
+    }
 }
 
 #[tokio::test]

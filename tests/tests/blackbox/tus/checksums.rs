@@ -51,6 +51,22 @@ async fn a_chunk_is_verified_and_discarded_where_it_does_not_match() {
 }
 
 #[tokio::test]
+async fn a_digest_of_a_chunk_is_a_checksum_too() {
+    let (_stand, tus) = stand().await;
+    let path = tus.created(5, &[]).await;
+    let digest = format!("sha-256=:{}:", STANDARD.encode(Sha256::digest("hello")));
+    let send = |body: &'static str| {
+        let request = tus.patch(&path, 0, body);
+        request.header("Content-Digest", &digest).send()
+    };
+    refused_by_tus(send("jello").await.unwrap(), 460, "VAL_003").await;
+    assert_eq!(tus.offset(&path).await, 0);
+    assert_answered(&send("hello").await.unwrap(), StatusCode::NO_CONTENT);
+    let body = tus.client().bytes(&path.replace("/uploads", "")).await;
+    assert_eq!(body, b"hello");
+}
+
+#[tokio::test]
 async fn a_checksum_that_cannot_be_read_is_400_before_a_byte_is_taken() {
     let (_stand, tus) = stand().await;
     let path = tus.created(10, &[]).await;

@@ -3,30 +3,33 @@
 //! `metadata_contract!(factory)` makes a test of every case; `factory` is an async function that answers a
 //! [`Fixture`] over an empty database.
 
+mod desk;
 pub mod files;
 pub mod import;
 pub mod keys;
 pub mod ledger;
 pub mod lists;
+pub mod migrations;
+pub mod objects;
 pub mod registry;
+pub mod scrubbing;
+pub mod seals;
 pub mod sharing;
 pub mod stretches;
 pub mod upload_ends;
+pub mod upload_leftovers;
 pub mod uploads;
 pub mod versions;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cloakroom_domain::{
-    AccountId, Bucket, BucketRule, ContentType, File, FileId, FileName, Location, Metadata,
-    ObjectKey, Owner, Sha256Digest, StoreId, TokenHash, UserId, VersionId, Visibility,
-};
+use cloakroom_domain::{AccountId, BucketRule, FileId, Owner, StoreId, TokenHash, UserId};
 
+use self::desk::{Desk, Upload};
 use crate::ports::{
-    Begun, Commit, CommitError, CommitTarget, FileImport, FileRepository, IdempotencyClaim,
-    NewVersion, RepositoryError, StoreRecord, StoreRegistry, TokenRepository, UploadRepository,
-    VersionLedger,
+    FileImport, FileRepository, IdempotencyClaim, MigrationRepository, SealLedger, StoreRecord,
+    StoreRegistry, TokenRepository, UploadRepository, VersionLedger,
 };
 
 /// An adapter over a database of its own.
@@ -44,6 +47,10 @@ pub trait Fixture: Send + Sync {
     fn imports(&self) -> Arc<dyn FileImport>;
     /// The registry port.
     fn stores(&self) -> Arc<dyn StoreRegistry>;
+    /// The migrations port.
+    fn migrations(&self) -> Arc<dyn MigrationRepository>;
+    /// The port of what is sealed under which key.
+    fn seals(&self) -> Arc<dyn SealLedger>;
     /// Lets time pass for every lease, age and due time in the database.
     async fn pass(&self, time: Duration);
 }
@@ -86,6 +93,7 @@ macro_rules! metadata_contract {
             ledger::each_account_has_its_bucket_where_the_store_says_so
             ledger::without_a_store_nothing_begins
             ledger::no_two_bodies_have_one_address
+            ledger::copies_begin_together_or_not_at_all
             ledger::a_pending_row_expires_unless_it_is_renewed
             ledger::an_upload_given_up_is_doomed_after_its_delay
             ledger::doomed_rows_are_due_oldest_first_and_can_wait
@@ -131,6 +139,25 @@ macro_rules! metadata_contract {
             upload_ends::an_upload_ends_as_failed_or_terminated_for_good
             upload_ends::what_ended_is_known_until_it_is_forgotten
             upload_ends::the_sweeper_of_bodies_leaves_those_of_uploads_alone
+            migrations::one_migration_at_a_time_and_the_new_store_is_current
+            migrations::a_copy_takes_the_place_of_a_body
+            migrations::failures_of_what_is_gone_are_forgotten_at_the_end
+            migrations::a_move_without_cleaning_up_leaves_the_old_bytes
+            migrations::copies_take_their_places_together_or_not_at_all
+            migrations::a_copy_of_what_has_changed_or_by_whom_was_stopped_has_no_effect
+            migrations::a_migration_is_carried_on_by_one_mover
+            migrations::a_trial_that_died_is_taken_up
+            migrations::what_is_to_be_moved_is_paged_and_counted
+            migrations::a_store_is_given_another_configuration
+            seals::a_sealed_body_reads_back_with_its_seal
+            seals::uploads_and_pieces_have_seals_of_their_own
+            seals::the_keys_in_use_are_told
+            seals::bodies_under_a_key_are_paged_and_kept_again
+            seals::a_key_that_has_changed_meanwhile_stays
+            upload_leftovers::a_commit_uses_up_all_its_partial_uploads_or_is_lost
+            upload_leftovers::of_many_commits_of_the_same_partial_uploads_one_applies
+            upload_leftovers::what_no_stretch_names_goes_later_than_what_one_does
+            upload_leftovers::an_upload_lives_on_as_it_did_where_no_lifetime_is_given
             registry::the_first_store_is_seeded_once
             registry::of_many_seeds_at_once_one_is_entered
             registry::the_database_answers
@@ -218,6 +245,8 @@ pub(super) fn store(buckets: BucketRule) -> StoreRecord {
         id: StoreId::random(),
         driver: "fs".to_owned(),
         buckets,
+        config: None,
+        revision: 0,
         is_current: true,
     }
 }
@@ -227,162 +256,5 @@ pub(super) fn claim(key: &str) -> IdempotencyClaim {
         principal: "user:1:7".to_owned(),
         key: key.to_owned(),
         fingerprint: "POST /files 3".to_owned(),
-    }
-}
-
-/// A file about to be uploaded.
-#[derive(Clone)]
-pub(super) struct Upload {
-    pub(super) id: FileId,
-    pub(super) owner: Owner,
-    pub(super) name: String,
-    pub(super) visibility: Visibility,
-    pub(super) content_type: &'static str,
-    pub(super) claim: Option<IdempotencyClaim>,
-    pub(super) claim_within: Option<Duration>,
-}
-
-impl Upload {
-    pub(super) fn new(id: &str) -> Self {
-        Self {
-            id: file_id(id),
-            owner: user_of("1", "7"),
-            name: format!("{id}.bin"),
-            visibility: Visibility::Private,
-            content_type: "application/octet-stream",
-            claim: None,
-            claim_within: None,
-        }
-    }
-
-    pub(super) fn by(self, owner: Owner) -> Self {
-        Self { owner, ..self }
-    }
-
-    pub(super) fn named(self, name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..self
-        }
-    }
-
-    pub(super) fn visible(self, visibility: Visibility) -> Self {
-        Self { visibility, ..self }
-    }
-
-    pub(super) fn typed(self, content_type: &'static str) -> Self {
-        Self {
-            content_type,
-            ..self
-        }
-    }
-
-    pub(super) fn claiming(self, key: &str) -> Self {
-        Self {
-            claim: Some(claim(key)),
-            ..self
-        }
-    }
-}
-
-/// The ports of a fixture, and the steps of an upload.
-pub(super) struct Desk {
-    pub(super) files: Arc<dyn FileRepository>,
-    pub(super) ledger: Arc<dyn VersionLedger>,
-}
-
-impl Desk {
-    /// The ports, with a store to put bodies in.
-    pub(super) async fn open(fixture: &dyn Fixture) -> Self {
-        let bucket = Bucket::parse("bodies").must();
-        let seed = store(BucketRule::Fixed(bucket));
-        fixture.stores().seed(seed).await.must();
-        Self {
-            files: fixture.files(),
-            ledger: fixture.ledger(),
-        }
-    }
-
-    pub(super) async fn begin(
-        &self,
-        upload: &Upload,
-    ) -> Result<(VersionId, Begun), RepositoryError> {
-        let id = VersionId::random();
-        let name = FileName::clean(&upload.name);
-        let new = NewVersion {
-            id,
-            file: upload.id.clone(),
-            account: upload.owner.account.clone(),
-            key: ObjectKey::mint(&upload.owner.account, &upload.id, &name),
-            claim: upload.claim.clone(),
-        };
-        Ok((id, self.ledger.begin(new).await?))
-    }
-
-    /// Begins what must begin.
-    pub(super) async fn pending(&self, upload: &Upload) -> (VersionId, Location) {
-        match self.begin(upload).await.must() {
-            (id, Begun::Pending(location)) => (id, location),
-            (_, other) => panic!("{other:?}"),
-        }
-    }
-
-    pub(super) async fn commit(
-        &self,
-        version: VersionId,
-        upload: &Upload,
-    ) -> Result<File, CommitError> {
-        let target = CommitTarget::NewFile {
-            owner: upload.owner.clone(),
-            name: FileName::clean(&upload.name),
-            visibility: upload.visibility,
-            metadata: Metadata::from_json("{\"a\":\"б\\u0000\"}".to_owned()).must(),
-            claim_within: upload.claim_within,
-        };
-        self.commit_to(version, upload, target).await
-    }
-
-    pub(super) async fn commit_version(
-        &self,
-        version: VersionId,
-        upload: &Upload,
-        expected: Option<VersionId>,
-    ) -> Result<File, CommitError> {
-        let target = CommitTarget::NewVersion {
-            expected,
-            name: None,
-        };
-        self.commit_to(version, upload, target).await
-    }
-
-    pub(super) async fn commit_to(
-        &self,
-        version: VersionId,
-        upload: &Upload,
-        target: CommitTarget,
-    ) -> Result<File, CommitError> {
-        let commit = Commit {
-            version,
-            size: 3,
-            sha256: Sha256Digest::of(b"abc"),
-            crc64: u64::MAX - 1,
-            content_type: ContentType::parse(upload.content_type).must(),
-            target,
-            claim: upload.claim.clone(),
-            upload: None,
-        };
-        self.files.commit(commit).await
-    }
-
-    /// A whole upload of a new file.
-    pub(super) async fn put(&self, upload: &Upload) -> File {
-        let (version, _) = self.pending(upload).await;
-        self.commit(version, upload).await.must()
-    }
-
-    /// A whole upload of a next version.
-    pub(super) async fn put_version(&self, upload: &Upload) -> File {
-        let (version, _) = self.pending(upload).await;
-        self.commit_version(version, upload, None).await.must()
     }
 }

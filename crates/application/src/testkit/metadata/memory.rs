@@ -7,11 +7,14 @@ use std::{
 };
 
 use cloakroom_domain::{
-    AccountId, Bucket, BucketRule, File, FileId, FileName, Link, LinkId, Location, Metadata,
-    ObjectKey, Owner, ReconcileId, Timestamp, TokenHash, Version, VersionId, Visibility,
+    AccountId, Bucket, BucketKey, BucketName, BucketRule, File, FileId, FileName, Link, LinkId,
+    Location, Metadata, ObjectBucket, ObjectKey, Owner, ReconcileId, Seal, Timestamp, TokenHash,
+    Version, VersionId, Visibility,
 };
 
-use super::memory_upload_rows::UploadRow;
+use super::{
+    memory_migrations::MigrationRow, memory_scrub::ScrubRow, memory_upload_rows::UploadRow,
+};
 use crate::ports::{RepositoryError, RowState, Run, ServiceToken, StoreRecord};
 
 /// The metadata ports, in memory.
@@ -30,7 +33,11 @@ pub(super) struct State {
     pub(super) tokens: Vec<(TokenHash, ServiceToken)>,
     pub(super) links: BTreeMap<LinkId, LinkRow>,
     pub(super) secrets: HashMap<String, Vec<u8>>,
+    pub(super) migrations: Vec<MigrationRow>,
     pub(super) runs: BTreeMap<ReconcileId, RunRow>,
+    pub(super) scrub: ScrubRow,
+    pub(super) buckets: BTreeMap<BucketName, ObjectBucket>,
+    pub(super) objects: BTreeMap<(BucketName, BucketKey), FileId>,
     /// How far the clock was put forward, in microseconds.
     ahead: i64,
     last: i64,
@@ -108,6 +115,16 @@ impl MemoryDatabase {
         self.state().ahead += micros(time);
     }
 
+    /// Has a version at another place, as if somebody had moved its bytes.
+    pub fn relocate(&self, version: VersionId, to: Location) {
+        if let Some(row) = self.state().versions.get_mut(&version) {
+            if let Some(stored) = &mut row.version {
+                stored.location = to.clone();
+            }
+            row.location = to;
+        }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +187,7 @@ impl State {
         &self,
         account: &AccountId,
         key: ObjectKey,
+        seal: Option<Seal>,
     ) -> Result<Location, RepositoryError> {
         let failed = |why: &'static str| RepositoryError::Failed(why.into());
         let store = self
@@ -188,6 +206,7 @@ impl State {
             store: store.id,
             bucket,
             key,
+            seal,
         })
     }
 

@@ -149,6 +149,7 @@ impl ReconcileRepository for MemoryDatabase {
                     row.owner.account == run.account
                         && row.created_at < run.made_before
                         && row.deleted_at.is_none()
+                        && !row.owner.is_bucket()
                         && !named.contains(*file)
                 })
                 .map(|(file, _)| file.clone())

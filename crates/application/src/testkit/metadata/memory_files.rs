@@ -3,7 +3,10 @@
 use std::{cmp::Ordering, time::Duration};
 
 use async_trait::async_trait;
-use cloakroom_domain::{File, FileId, Timestamp, Version, Visibility};
+use cloakroom_domain::{
+    File, FileId, FileName, Metadata, Owner, Timestamp, UploadState, Version, VersionId,
+    Visibility, sealed_size,
+};
 
 use super::memory::{FileRow, MemoryDatabase, State, micros};
 use crate::ports::{
@@ -188,24 +191,38 @@ impl State {
         let holds_upload = commit
             .upload
             .is_none_or(|generation| self.is_body_of_held(commit.version, generation));
-        if !holds_key || !holds_upload || !self.is_pending(&commit.version) {
+        let has_partials = commit.partials.iter().all(|id| self.is_waiting_partial(id));
+        if !holds_key || !holds_upload || !has_partials || !self.is_pending(&commit.version) {
             return Err(CommitError::Lost);
         }
+        let id = match &commit.target {
+            CommitTarget::Object(target) => self.bind(commit, target)?,
+            _ => self.versions[&commit.version].file.clone(),
+        };
+        for partial in &commit.partials {
+            self.end_upload(partial, UploadState::Terminated, 0);
+        }
         let now = self.instant();
-        let id = self.versions[&commit.version].file.clone();
         let number = self.point(&id, commit, now)?;
         if let Some(row) = self.versions.get_mut(&commit.version) {
             row.state = RowState::Stored;
+            if let Some(seal) = &mut row.location.seal {
+                seal.size = Some(commit.size);
+            }
+            let is_sealed = row.location.seal.is_some();
             row.version = Some(Version {
                 id: commit.version,
                 number,
                 location: row.location.clone(),
                 size: commit.size,
-                stored_size: commit.size,
-                encoding: None,
-                wrapped_key: None,
+                stored_size: if is_sealed {
+                    sealed_size(commit.size)
+                } else {
+                    commit.size
+                },
                 sha256: Some(commit.sha256),
                 crc64: Some(commit.crc64),
+                tagged_by_id: false,
                 content_type: commit.content_type.clone(),
                 created_at: now,
             });
@@ -235,39 +252,70 @@ impl State {
                     let why = RepositoryError::Conflict("the file exists".into());
                     return Err(why.into());
                 }
-                let row = FileRow {
-                    owner: owner.clone(),
-                    name: name.clone(),
-                    visibility: *visibility,
-                    metadata: metadata.clone(),
-                    revision: 1,
-                    created_at: now,
-                    updated_at: now,
-                    deleted_at: None,
-                    current: commit.version,
-                    current_since: now,
-                    last_number: 1,
-                    claim_by: claim_within
-                        .map(|time| Timestamp::from_micros(now.micros() + micros(time))),
-                    is_unclaimed: false,
-                };
+                let mut row = FileRow::new(owner, name, metadata, commit.version, now);
+                row.visibility = *visibility;
+                row.claim_by =
+                    claim_within.map(|time| Timestamp::from_micros(now.micros() + micros(time)));
                 self.files.insert(id.clone(), row);
                 Ok(1)
+            }
+            CommitTarget::Object(target) => {
+                let (name, metadata) = (&target.name, &target.metadata);
+                let Some(row) = self.live(id) else {
+                    let row = FileRow::new(&target.owner, name, metadata, commit.version, now);
+                    self.files.insert(id.clone(), row);
+                    return Ok(1);
+                };
+                row.point_at(commit.version, now);
+                row.metadata = metadata.clone();
+                Ok(row.last_number)
             }
             CommitTarget::NewVersion { expected, name } => {
                 let row = self.live(id).ok_or(CommitError::FileGone)?;
                 if expected.is_some_and(|expected| expected != row.current) {
                     return Err(CommitError::Changed);
                 }
-                row.current = commit.version;
-                row.current_since = now;
-                row.last_number += 1;
-                row.revision += 1;
-                row.updated_at = now;
+                row.point_at(commit.version, now);
                 row.name = name.clone().unwrap_or_else(|| row.name.clone());
                 Ok(row.last_number)
             }
         }
+    }
+}
+
+impl FileRow {
+    /// A private file that nobody has to claim.
+    fn new(
+        owner: &Owner,
+        name: &FileName,
+        metadata: &Metadata,
+        current: VersionId,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            owner: owner.clone(),
+            name: name.clone(),
+            visibility: Visibility::Private,
+            metadata: metadata.clone(),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            current,
+            current_since: now,
+            last_number: 1,
+            claim_by: None,
+            is_unclaimed: false,
+        }
+    }
+
+    /// Makes the next version the current one.
+    const fn point_at(&mut self, version: VersionId, now: Timestamp) {
+        self.current = version;
+        self.current_since = now;
+        self.last_number += 1;
+        self.revision += 1;
+        self.updated_at = now;
     }
 }
 

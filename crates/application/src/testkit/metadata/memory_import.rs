@@ -43,10 +43,9 @@ impl FileImport for MemoryDatabase {
                 location: file.location.clone(),
                 size: file.size,
                 stored_size: file.size,
-                encoding: None,
-                wrapped_key: None,
                 sha256: None,
                 crc64: None,
+                tagged_by_id: false,
                 content_type: file.content_type.clone(),
                 created_at: file.created_at,
             };

@@ -51,7 +51,11 @@ impl State {
 
     /// Refuses an address that another body has.
     pub(super) fn check_free(&self, location: &Location) -> Result<(), RepositoryError> {
-        if self.versions.values().any(|row| row.location == *location) {
+        if self
+            .versions
+            .values()
+            .any(|row| row.location.is_at(location))
+        {
             return Err(RepositoryError::Conflict("the key is taken".into()));
         }
         Ok(())
@@ -107,7 +111,7 @@ impl State {
 impl VersionLedger for MemoryDatabase {
     async fn begin(&self, new: NewVersion) -> Result<Begun, RepositoryError> {
         let mut state = self.state();
-        let location = state.address(&new.account, new.key)?;
+        let location = state.address(&new.account, new.key, new.seal)?;
         state.check_free(&location)?;
         if let Some(claim) = &new.claim
             && let Some(begun) = state.claim(claim, new.id)
@@ -116,6 +120,23 @@ impl VersionLedger for MemoryDatabase {
         }
         state.enter(new.id, new.file, None, location.clone());
         Ok(Begun::Pending(location))
+    }
+
+    async fn begin_copies(&self, copies: &[NewVersion]) -> Result<Vec<Location>, RepositoryError> {
+        let mut state = self.state();
+        let mut locations: Vec<Location> = Vec::with_capacity(copies.len());
+        for new in copies.iter().cloned() {
+            let location = state.address(&new.account, new.key, new.seal)?;
+            state.check_free(&location)?;
+            if locations.iter().any(|other| other.is_at(&location)) {
+                return Err(RepositoryError::Conflict("the key is taken".into()));
+            }
+            locations.push(location);
+        }
+        for (new, location) in copies.iter().zip(&locations) {
+            state.enter(new.id, new.file.clone(), None, location.clone());
+        }
+        Ok(locations)
     }
 
     async fn renew(&self, version: VersionId) -> Result<bool, RepositoryError> {
@@ -147,7 +168,12 @@ impl VersionLedger for MemoryDatabase {
         Ok(was_pending)
     }
 
-    async fn expire_pending(&self, age: Duration, limit: u32) -> Result<u64, RepositoryError> {
+    async fn expire_pending(
+        &self,
+        age: Duration,
+        delay: Duration,
+        limit: u32,
+    ) -> Result<u64, RepositoryError> {
         let mut state = self.state();
         let oldest = state.now() - micros(age);
         let mut stale: Vec<(i64, VersionId)> = state
@@ -160,7 +186,7 @@ impl VersionLedger for MemoryDatabase {
         stale.sort_unstable();
         stale.truncate(limit as usize);
         for (_, id) in &stale {
-            state.doom(*id, 0);
+            state.doom(*id, micros(delay));
         }
         Ok(stale.len() as u64)
     }
@@ -230,7 +256,7 @@ impl VersionLedger for MemoryDatabase {
         Ok(state
             .versions
             .iter()
-            .find(|(_, row)| row.location == *location)
+            .find(|(_, row)| row.location.is_at(location))
             .map(|(id, row)| state.row(*id, row)))
     }
 
@@ -264,6 +290,23 @@ impl StoreRegistry for MemoryDatabase {
 
     async fn all(&self) -> Result<Vec<StoreRecord>, RepositoryError> {
         Ok(self.state().stores.clone())
+    }
+
+    async fn reconfigure(
+        &self,
+        id: StoreId,
+        expected: u64,
+        config: &[u8],
+    ) -> Result<bool, RepositoryError> {
+        let mut state = self.state();
+        let mut each = state.stores.iter_mut();
+        let store = each.find(|store| store.id == id && store.revision == expected);
+        Ok(store
+            .map(|store| {
+                store.config = Some(config.to_vec());
+                store.revision += 1;
+            })
+            .is_some())
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

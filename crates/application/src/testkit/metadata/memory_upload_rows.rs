@@ -92,7 +92,9 @@ impl UploadRow {
         self.record.progress = saved.progress;
         self.record.hashes = saved.hashes;
         self.record.write_id = saved.write_id;
-        self.record.expires_at = Timestamp::from_micros(now + micros(saved.lifetime));
+        if let Some(lifetime) = saved.lifetime {
+            self.record.expires_at = Timestamp::from_micros(now + micros(lifetime));
+        }
         self.touched_at = now;
         let replaced = self.stretches.split_off(&saved.changed_from);
         for stretch in saved.stretches {
@@ -158,14 +160,7 @@ impl State {
 
     /// Leaves nothing of an upload but its body.
     pub(super) fn clear(&mut self, id: &FileId, body: VersionId) {
-        let named: Vec<VersionId> = self
-            .uploads
-            .get(id)
-            .map(|row| {
-                let pieces = row.stretches.values().filter_map(Stretch::piece);
-                pieces.chain([row.record.version]).collect()
-            })
-            .unwrap_or_default();
+        let named = self.named(id);
         for version in self.bodies(id) {
             if version != body {
                 let is_named = named.contains(&version);
@@ -174,11 +169,34 @@ impl State {
         }
     }
 
-    /// Dooms what is pending for an upload.
-    pub(super) fn doom_bodies(&mut self, id: &FileId, delay: i64) {
+    /// Ends an upload and dooms what is pending for it.
+    pub(super) fn end_upload(&mut self, id: &FileId, ending: UploadState, delay: i64) {
+        let named = self.named(id);
         for version in self.bodies(id) {
-            self.doom(version, delay);
+            let is_named = named.contains(&version);
+            let later = delay.max(ABANDONED);
+            self.doom(version, if is_named { delay } else { later });
         }
+        let now = self.now();
+        if let Some(row) = self.uploads.get_mut(id) {
+            row.end(ending, now);
+        }
+    }
+
+    /// Whether it is a finished partial upload, to be made part of a file.
+    pub(super) fn is_waiting_partial(&self, id: &FileId) -> bool {
+        self.uploads.get(id).is_some_and(|row| {
+            row.record.kind == UploadKind::Partial && row.record.state == UploadState::Finished
+        })
+    }
+
+    /// The body of an upload, and its pieces that a stretch names.
+    fn named(&self, id: &FileId) -> Vec<VersionId> {
+        let row = self.uploads.get(id);
+        row.map_or_else(Vec::new, |row| {
+            let pieces = row.stretches.values().filter_map(Stretch::piece);
+            pieces.chain([row.record.version]).collect()
+        })
     }
 
     pub(super) fn ask(&mut self, id: &FileId, ask: Ask) -> Asked {

@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use cloakroom_domain::{
-    FileId, Location, ObjectKey, Timestamp, UploadKind, UploadProgress, UploadState, VersionId,
-};
+use cloakroom_domain::{FileId, Location, Timestamp, UploadKind, UploadProgress, UploadState};
 
 use super::{
     memory::{MemoryDatabase, micros},
@@ -13,15 +11,15 @@ use super::{
     memory_upload_rows::UploadRow,
 };
 use crate::ports::{
-    Ask, Asked, NUMBERS_AT_A_TIME, NewUploadRow, RepositoryError, Saved, Stretch, UploadRecord,
-    UploadRepository,
+    Ask, Asked, NUMBERS_AT_A_TIME, NewPiece, NewUploadRow, RepositoryError, Saved, Stretch,
+    UploadRecord, UploadRepository,
 };
 
 #[async_trait]
 impl UploadRepository for MemoryDatabase {
     async fn create(&self, new: NewUploadRow) -> Result<UploadRecord, RepositoryError> {
         let mut state = self.state();
-        let location = state.address(&new.account, new.key)?;
+        let location = state.address(&new.account, new.key, new.seal)?;
         state.check_free(&location)?;
         if state.uploads.contains_key(&new.id) {
             return Err(RepositoryError::Conflict("the upload exists".into()));
@@ -79,19 +77,24 @@ impl UploadRepository for MemoryDatabase {
         &self,
         id: &FileId,
         generation: u64,
-        version: VersionId,
-        key: ObjectKey,
+        piece: NewPiece,
     ) -> Result<Option<Location>, RepositoryError> {
         let mut state = self.state();
         let Some((row, _)) = state.held(id, generation) else {
             return Ok(None);
         };
         let location = Location {
-            key,
+            key: piece.key,
+            seal: piece.seal,
             ..row.record.location.clone()
         };
         state.check_free(&location)?;
-        state.enter(version, id.clone(), Some(id.clone()), location.clone());
+        state.enter(
+            piece.version,
+            id.clone(),
+            Some(id.clone()),
+            location.clone(),
+        );
         Ok(Some(location))
     }
 
@@ -178,21 +181,16 @@ impl UploadRepository for MemoryDatabase {
             return Err(RepositoryError::Failed("an upload does not end so".into()));
         }
         let mut state = self.state();
-        let now = state.now();
-        let waits = state.uploads.get(id).is_some_and(|row| {
-            row.record.kind == UploadKind::Partial
-                && row.record.state == UploadState::Finished
-                && row.record.generation == generation
-        });
+        let row = state.uploads.get(id);
+        let is_last = row.is_some_and(|row| row.record.generation == generation);
+        let waits = is_last && state.is_waiting_partial(id);
         if !waits && state.held(id, generation).is_none() {
             return Ok(false);
         }
-        state.doom_bodies(id, micros(delay));
-        let Some(row) = state.uploads.get_mut(id) else {
-            return Ok(false);
-        };
-        row.end(ending, now);
-        row.record.failure = failure.map(str::to_owned);
+        state.end_upload(id, ending, micros(delay));
+        if let Some(row) = state.uploads.get_mut(id) {
+            row.record.failure = failure.map(str::to_owned);
+        }
         Ok(true)
     }
 
@@ -208,10 +206,8 @@ impl UploadRepository for MemoryDatabase {
         over.sort_unstable();
         over.truncate(limit as usize);
         for (_, id, is_held) in &over {
-            state.doom_bodies(id, if *is_held { ABANDONED } else { 0 });
-            if let Some(row) = state.uploads.get_mut(id) {
-                row.end(UploadState::Expired, now);
-            }
+            let delay = if *is_held { ABANDONED } else { 0 };
+            state.end_upload(id, UploadState::Expired, delay);
         }
         Ok(over.len() as u64)
     }

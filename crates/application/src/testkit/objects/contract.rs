@@ -4,6 +4,7 @@
 //! that gives a [`Harness`]; each case becomes a test of its own.
 
 mod deleting;
+mod exceptions;
 mod listing;
 mod reading;
 mod resumable;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use cloakroom_domain::{AccountId, Bucket, ByteRange, FileId, FileName, ObjectKey, Timestamp};
 
 pub use deleting::*;
+pub use exceptions::{EXCEPTIONS, Exception, WITHOUT_PARTS};
 pub use listing::*;
 pub use reading::*;
 pub use resumable::*;
@@ -25,34 +27,6 @@ use crate::ports::{ObjectStore, ObjectWriter, StoreError, WriteHints};
 
 /// The part size that adapters cut large objects into, in bytes.
 pub const PART: usize = 8 * 1024 * 1024;
-
-/// A case that a dialect truly cannot pass.
-#[derive(Debug)]
-pub struct Exception {
-    /// The adapter's name, as its harness gives it.
-    pub adapter: &'static str,
-    /// The case.
-    pub case: &'static str,
-    /// Why it cannot.
-    pub reason: &'static str,
-}
-
-/// Every exception from the contract.
-pub const EXCEPTIONS: &[Exception] = &[
-    only_whole_rows("a_dropped_writer_loses_nothing_that_it_told"),
-    only_whole_rows("a_part_that_grows_drops_what_lies_beyond_its_size"),
-    only_whole_rows("a_part_that_is_still_written_to_does_not_grow"),
-    only_whole_rows("bytes_of_an_old_writer_never_reach_the_object"),
-    only_whole_rows("parts_that_are_not_named_are_dropped"),
-];
-
-const fn only_whole_rows(case: &'static str) -> Exception {
-    Exception {
-        adapter: "rclone",
-        case,
-        reason: "`rclone serve s3` joins parts 1, 2, 3 and so on, with none left out, where S3 takes any that ascend",
-    }
-}
 
 /// A store under test and a bucket of its own.
 pub struct Harness {
@@ -87,9 +61,7 @@ impl Harness {
     /// Whether the table of exceptions excuses this adapter from the case.
     #[must_use]
     pub fn excused(&self, case: &str) -> bool {
-        EXCEPTIONS
-            .iter()
-            .any(|e| e.adapter == self.adapter && e.case == case)
+        exceptions::excuses(self.adapter, case)
     }
 
     /// Writes a whole object in one piece.
@@ -201,10 +173,32 @@ fn random_bucket() -> Bucket {
     must(Bucket::parse(&name), "a bucket")
 }
 
-/// Makes every case of the contract a test. Takes the path of an `async fn() -> Harness`.
+/// Makes every case of the contract a test. Takes the path of an `async fn() -> Harness`; behind `without parts` that of
+/// one whose store cannot write an object over several requests.
 #[macro_export]
 macro_rules! object_store_contract {
     ($harness:path) => {
+        $crate::object_store_contract! { without parts $harness }
+        $crate::object_store_contract! { @cases $harness;
+            several_writers_make_one_object,
+            large_parts_make_one_object,
+            parts_are_cut_where_the_writer_says,
+            parts_are_told_in_order_and_without_gaps,
+            a_writer_that_was_given_nothing_leaves_nothing,
+            a_dropped_writer_loses_nothing_that_it_told,
+            a_part_that_grows_drops_what_lies_beyond_its_size,
+            a_part_that_is_still_written_to_does_not_grow,
+            bytes_of_an_old_writer_never_reach_the_object,
+            an_object_does_not_change_under_a_writer_that_goes_on,
+            joining_may_be_asked_for_again,
+            parts_that_are_not_named_are_dropped,
+            joining_nothing_is_refused,
+            delete_removes_what_was_written_in_parts,
+            delete_beside_a_join_leaves_nothing,
+            reap_spares_objects_in_parts,
+        }
+    };
+    (without parts $harness:path) => {
         $crate::object_store_contract! { @cases $harness;
             a_body_reads_back_whole_in_any_size,
             a_body_in_odd_chunks_reads_back_whole,
@@ -232,22 +226,6 @@ macro_rules! object_store_contract {
             a_list_keeps_to_its_prefix,
             a_bucket_that_does_not_exist_is_empty,
             what_is_in_memory_becomes_a_small_object,
-            several_writers_make_one_object,
-            large_parts_make_one_object,
-            parts_are_cut_where_the_writer_says,
-            parts_are_told_in_order_and_without_gaps,
-            a_writer_that_was_given_nothing_leaves_nothing,
-            a_dropped_writer_loses_nothing_that_it_told,
-            a_part_that_grows_drops_what_lies_beyond_its_size,
-            a_part_that_is_still_written_to_does_not_grow,
-            bytes_of_an_old_writer_never_reach_the_object,
-            an_object_does_not_change_under_a_writer_that_goes_on,
-            joining_may_be_asked_for_again,
-            parts_that_are_not_named_are_dropped,
-            joining_nothing_is_refused,
-            delete_removes_what_was_written_in_parts,
-            delete_beside_a_join_leaves_nothing,
-            reap_spares_objects_in_parts,
         }
     };
     (@cases $harness:path; $($case:ident),+ $(,)?) => {

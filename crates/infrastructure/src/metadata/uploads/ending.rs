@@ -9,7 +9,7 @@ use serde_json::json;
 use super::lease;
 use crate::metadata::{
     claims::ABANDONED_MICROS,
-    ledger::micros,
+    ledger::{POSTPONE, micros},
     rows::signed,
     session::{Session, Statement, args},
     sql::{Sql, sql},
@@ -49,6 +49,12 @@ pub(in crate::metadata) const FORGET: Sql = sql! {
      FROM stale)"
 };
 
+/// Finished partial uploads that nobody holds, as they become part of a file.
+const USE_UP: Sql = sql! {
+    "UPDATE uploads SET state = 'terminated', touched_at = ", NOW, " WHERE uploads.kind = 'partial' AND uploads.state \
+     = 'finished' AND uploads.upload_id ", EACH
+};
+
 /// Whatever is pending for these uploads.
 pub(in crate::metadata) const DOOM: Sql = sql! {
     "UPDATE file_versions SET state = 'deleting', delete_after = ", NOW, " + $2 WHERE state = 'pending' AND upload_id ",
@@ -64,7 +70,11 @@ const DOOM_REST: Sql = sql! {
      upload_id = $1 AND version_id <> $2"
 };
 
-const FORGET_STRETCHES: Sql = sql! { "DELETE FROM upload_stretches WHERE upload_id ", EACH };
+const FORGET_STRETCHES: Sql = sql! {
+    "DELETE FROM upload_stretches WHERE upload_id ", EACH, " RETURNING version_id"
+};
+
+const BODIES: Sql = sql! { "SELECT version_id FROM uploads WHERE upload_id ", EACH };
 
 /// Finishes the upload whose body is about to be stored, if this generation holds it.
 pub(in crate::metadata) async fn finish(
@@ -145,6 +155,20 @@ pub(super) async fn expire(session: &mut Session, limit: u32) -> Result<u64, Rep
     Ok(stale.len() as u64)
 }
 
+/// Ends finished partial uploads, whose bytes another upload has by now. `false`: not all of them were there.
+pub(in crate::metadata) async fn use_up(
+    session: &mut Session,
+    partials: &[FileId],
+) -> Result<bool, RepositoryError> {
+    let ids: Vec<&str> = partials.iter().map(FileId::as_str).collect();
+    let ended = session.run(USE_UP, args![json!(ids).to_string()]).await?;
+    if ended != ids.len() as u64 {
+        return Ok(false);
+    }
+    doom(session, &ids, 0).await?;
+    Ok(true)
+}
+
 /// Leaves nothing of an upload but its body.
 async fn clear(session: &mut Session, id: &str, body: &str) -> Result<(), RepositoryError> {
     let args = args![id, body, ABANDONED_MICROS];
@@ -153,9 +177,23 @@ async fn clear(session: &mut Session, id: &str, body: &str) -> Result<(), Reposi
     session.run(FORGET_STRETCHES, args).await.map(drop)
 }
 
-/// Leaves nothing of uploads.
+/// Leaves nothing of uploads. What no stretch names may still be on its way, and goes later.
 async fn doom(session: &mut Session, ids: &[&str], delay: i64) -> Result<(), RepositoryError> {
     let ids = json!(ids).to_string();
-    session.run(DOOM, args![ids.as_str(), delay]).await?;
-    session.run(FORGET_STRETCHES, args![ids]).await.map(drop)
+    let later = args![ids.as_str(), delay.max(ABANDONED_MICROS)];
+    session.run(DOOM, later).await?;
+    let ids = || args![ids.as_str()];
+    let pieces: Vec<(Option<String>,)> = session.all(FORGET_STRETCHES, ids()).await?;
+    if delay >= ABANDONED_MICROS {
+        return Ok(());
+    }
+    let bodies: Vec<(String,)> = session.all(BODIES, ids()).await?;
+    let pieces = pieces.into_iter().filter_map(|(piece,)| piece);
+    let named: Vec<String> = bodies
+        .into_iter()
+        .map(|(body,)| body)
+        .chain(pieces)
+        .collect();
+    let args = args![json!(named).to_string(), delay];
+    session.run(POSTPONE, args).await.map(drop)
 }

@@ -4,13 +4,13 @@ use cloakroom_application::ports::{
     RepositoryError, Stretch, StretchAt, UploadRecord, UploadTarget,
 };
 use cloakroom_domain::{
-    ContentType, FileId, FileName, Metadata, Sha256Digest, Timestamp, UploadKind, UploadProgress,
-    UploadState, Visibility,
+    ContentType, FileId, FileName, Location, Metadata, Sha256Digest, Timestamp, UploadKind,
+    UploadProgress, UploadState, Visibility,
 };
 
 use crate::metadata::{
     error::broken,
-    rows::{Read, digest, location, owner, unsigned, version_id},
+    rows::{Read, digest, location, owner, seal, unsigned, version_id},
     sql::{Sql, sql},
 };
 
@@ -51,6 +51,9 @@ pub(super) struct UploadRow {
     generation: i64,
     expires_at: i64,
     failure: Option<String>,
+    // Of its body's row.
+    encoding: Option<String>,
+    wrapped_key: Option<Vec<u8>>,
 }
 
 impl TryFrom<UploadRow> for UploadRecord {
@@ -78,6 +81,8 @@ impl TryFrom<UploadRow> for UploadRecord {
             digest: row.digest.map(digest).transpose()?.map(Sha256Digest::new),
             described: row.described,
         };
+        let version = version_id(&row.version_id)?;
+        let location = location(&row.store_id, &row.bucket, &row.key)?;
         Ok(Self {
             id: FileId::parse(row.upload_id).or_broken("an upload's id cannot be read")?,
             creator: row.creator,
@@ -86,8 +91,11 @@ impl TryFrom<UploadRow> for UploadRecord {
             progress: UploadProgress::restore(received, length)
                 .or_broken("an upload is longer than its length")?,
             target,
-            version: version_id(&row.version_id)?,
-            location: location(&row.store_id, &row.bucket, &row.key)?,
+            version,
+            location: Location {
+                seal: seal(version, row.encoding, row.wrapped_key, None),
+                ..location
+            },
             write_id: row.write_id,
             next_number: part_number(row.next_number)?,
             hashes: row.hashes,
@@ -115,6 +123,9 @@ pub(super) struct StretchRow {
     store_id: Option<String>,
     bucket: Option<String>,
     key: Option<String>,
+    // Of the piece's row.
+    encoding: Option<String>,
+    wrapped_key: Option<Vec<u8>>,
 }
 
 impl TryFrom<StretchRow> for Stretch {
@@ -127,10 +138,14 @@ impl TryFrom<StretchRow> for Stretch {
                 tag,
             },
             (None, None, Some(version)) => match (row.store_id, row.bucket, row.key) {
-                (Some(store), Some(bucket), Some(key)) => StretchAt::Piece {
-                    version: version_id(&version)?,
-                    location: location(&store, &bucket, &key)?,
-                },
+                (Some(store), Some(bucket), Some(key)) => {
+                    let version = version_id(&version)?;
+                    let location = Location {
+                        seal: seal(version, row.encoding, row.wrapped_key, None),
+                        ..location(&store, &bucket, &key)?
+                    };
+                    StretchAt::Piece { version, location }
+                }
                 _ => return Err(broken("a piece of an upload is nowhere")),
             },
             _ => return Err(broken("a stretch is neither a part nor a piece")),

@@ -18,12 +18,12 @@ use crate::metadata::{
 const KEEP: Sql = sql! {
     "UPDATE uploads SET received = $4, length = $5, hashes = $6, write_id = $7, next_number = CASE WHEN next_number < \
      $8 THEN $8 ELSE next_number END, free_number = CASE WHEN next_number < $8 THEN $8 ELSE next_number END, \
-     touched_at = ", NOW, ", expires_at = ", NOW, " + $9 WHERE uploads.upload_id = $3 AND ", HELD
+     touched_at = ", NOW, ", expires_at = COALESCE(", NOW, " + $9, expires_at) WHERE uploads.upload_id = $3 AND ", HELD
 };
 
 const KEEP_AND_LET_GO: Sql = sql! {
     "UPDATE uploads SET received = $4, length = $5, hashes = $6, write_id = $7, next_number = $8, free_number = $8, \
-     state = 'open', held = FALSE, touched_at = ", NOW, ", expires_at = ", NOW, " + $9 WHERE uploads.upload_id = $3 AND ", HELD
+     state = 'open', held = FALSE, touched_at = ", NOW, ", expires_at = COALESCE(", NOW, " + $9, expires_at) WHERE uploads.upload_id = $3 AND ", HELD
 };
 
 const LET_GO: Sql = sql! {
@@ -74,7 +74,7 @@ pub(super) async fn keep(
         saved.hashes.as_deref(),
         saved.write_id.as_deref(),
         next_number,
-        micros(saved.lifetime),
+        saved.lifetime.map(micros),
     ];
     if session.run(statement, args).await? != 1 {
         return Ok(false);

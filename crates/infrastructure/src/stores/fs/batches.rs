@@ -10,8 +10,9 @@ use bytes::{Bytes, BytesMut};
 use cloakroom_application::ports::StoreError;
 use rustix::{fd::OwnedFd, io::Errno};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, spawn_blocking},
+    time::timeout,
 };
 
 use super::{
@@ -22,12 +23,12 @@ use super::{
 use crate::stores::budget::Pool;
 
 /// What a writer may hold without asking, in bytes.
-const SMALL_BATCH: usize = 64 * 1024;
+const SMALL_BATCH: usize = 32 * 1024;
 
 /// What it holds if the budget allows, in bytes. One batch fills while one is being written.
 const LARGE_BATCH: u32 = 1024 * 1024;
 
-/// Chunks below this are copied together: a short slice may keep a long buffer alive.
+/// Chunks below this are copied together, to pieces of this size: a short slice may keep a long buffer alive.
 const COPY_BELOW: usize = 16 * 1024;
 
 /// The least patience for a batch or a flush, in seconds; a busy disk may take long over the flushes of many.
@@ -103,34 +104,44 @@ enum State<F> {
 #[derive(Default)]
 struct Batch {
     pieces: Vec<Bytes>,
+    /// Small chunks, copied together.
     tail: BytesMut,
     len: usize,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Batch {
-    fn push(&mut self, data: Bytes) {
+    fn push(&mut self, mut data: Bytes) {
         self.len += data.len();
-        if data.len() < COPY_BELOW {
-            self.tail.extend_from_slice(&data);
-        } else {
+        if data.len() >= COPY_BELOW {
             self.seal();
             self.pieces.push(data);
+            return;
+        }
+        while !data.is_empty() {
+            if self.tail.capacity() == 0 {
+                self.tail = BytesMut::with_capacity(COPY_BELOW);
+            }
+            let fits = data.len().min(COPY_BELOW - self.tail.len());
+            self.tail.extend_from_slice(&data.split_to(fits));
+            if self.tail.len() == COPY_BELOW {
+                self.seal();
+            }
         }
     }
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.pieces.push(self.tail.split().freeze());
+            self.pieces.push(std::mem::take(&mut self.tail).freeze());
         }
     }
 
-    /// Whether the batch is as large as it may get.
-    fn is_full(&mut self, budget: &Pool) -> bool {
+    /// Whether the batch is as large as it may get. Where many write it is small: the disk is busy anyway.
+    fn is_full(&mut self, budget: &Pool, hands: &Semaphore) -> bool {
         if self.len < SMALL_BATCH {
             return false;
         }
-        if self.permit.is_none() {
+        if self.permit.is_none() && hands.available_permits() > 0 {
             let budget = Arc::clone(&budget.free);
             self.permit = budget.try_acquire_many_owned(LARGE_BATCH).ok();
         }
@@ -140,6 +151,7 @@ impl Batch {
 
 /// A file and the batch that will be appended to it next.
 pub(super) struct Batches<F> {
+    root: Arc<Root>,
     budget: Pool,
     batch: Batch,
     state: State<F>,
@@ -149,10 +161,12 @@ pub(super) struct Batches<F> {
 
 impl<F: Appending> Batches<F> {
     pub(super) fn new(
+        root: Arc<Root>,
         budget: Pool,
         opener: impl FnOnce() -> Result<F, StoreError> + Send + 'static,
     ) -> Self {
         Self {
+            root,
             budget,
             batch: Batch::default(),
             state: State::Idle(Output::Unopened(Box::new(opener))),
@@ -175,7 +189,7 @@ impl<F: Appending> Batches<F> {
             return Err(failed_before());
         }
         self.batch.push(data);
-        if self.batch.is_full(&self.budget) {
+        if self.batch.is_full(&self.budget, &self.root.hands) {
             self.flush().await?;
         }
         Ok(())
@@ -205,10 +219,12 @@ impl<F: Appending> Batches<F> {
         &mut self,
         last: impl FnOnce(F) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let hand = self.hand().await?;
         let output = self.settle().await?;
         let patience = patience(self.len());
         let mut batch = self.take_batch();
         let mut work = spawn_blocking(move || {
+            let _hand = hand;
             batch.seal();
             let file = output.open()?.append(&batch.pieces)?;
             drop(batch);
@@ -218,10 +234,12 @@ impl<F: Appending> Batches<F> {
     }
 
     async fn flush(&mut self) -> Result<(), StoreError> {
+        let hand = self.hand().await?;
         let output = self.settle().await?;
         let mut batch = self.take_batch();
         let ahead = batch.permit.is_some();
         self.state = State::Busy(spawn_blocking(move || {
+            let _hand = hand;
             batch.seal();
             output.open()?.append(&batch.pieces)
         }));
@@ -229,6 +247,19 @@ impl<F: Appending> Batches<F> {
             self.state = State::Idle(self.settle().await?);
         }
         Ok(())
+    }
+
+    /// One of those who may be writing. It is asked for before the batch is taken, for this future may be dropped.
+    async fn hand(&mut self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let hand = timeout(patience(0), Arc::clone(&self.root.hands).acquire_owned()).await;
+        let hand = match hand {
+            Ok(hand) => hand.map_err(|closed| StoreError::Broken(closed.into())),
+            Err(late) => Err(StoreError::Unavailable(late.into())),
+        };
+        if hand.is_err() {
+            self.state = State::Over;
+        }
+        hand
     }
 
     fn take_batch(&mut self) -> Batch {

@@ -10,7 +10,7 @@ use cloakroom_application::ports::StoreError;
 use cloakroom_domain::{Bucket, ObjectKey};
 
 /// The folder of a bucket's unfinished writes.
-pub(super) const UNFINISHED: &str = "tmp";
+pub(in crate::stores) const UNFINISHED: &str = "tmp";
 
 const SEPARATOR: char = '~';
 
@@ -19,27 +19,27 @@ const PARTS: &str = "~parts";
 
 /// Where an object lies, relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(in crate::stores) struct Address {
     /// `{bucket}`
-    pub(super) bucket: String,
+    pub(in crate::stores) bucket: String,
     /// `{bucket}/{shard}`
-    pub(super) folder: String,
+    pub(in crate::stores) folder: String,
     /// `{bucket}/{shard}/{leaf}`
-    pub(super) path: String,
+    pub(in crate::stores) path: String,
     /// `{bucket}/tmp/{leaf}`
-    pub(super) unfinished: String,
+    pub(in crate::stores) unfinished: String,
     /// `{bucket}/tmp/{leaf}~parts`
-    pub(super) parts: String,
+    pub(in crate::stores) parts: String,
 }
 
 impl Address {
     /// `{bucket}/tmp`
-    pub(super) fn unfinished_folder(&self) -> String {
+    pub(in crate::stores) fn unfinished_folder(&self) -> String {
         format!("{}/{UNFINISHED}", self.bucket)
     }
 
     /// The address of a key of our own making in a bucket with a plain name.
-    pub(super) fn of(bucket: &Bucket, key: &ObjectKey) -> Result<Self, StoreError> {
+    pub(in crate::stores) fn of(bucket: &Bucket, key: &ObjectKey) -> Result<Self, StoreError> {
         let bucket = plain(bucket)?;
         let Some([account, file, object]) = key.minted_parts() else {
             return Err(StoreError::Refused(
@@ -59,7 +59,7 @@ impl Address {
 }
 
 /// The bucket's name, if it is a plain folder name: `[a-z0-9-]`.
-pub(super) fn plain(bucket: &Bucket) -> Result<&str, StoreError> {
+pub(in crate::stores) fn plain(bucket: &Bucket) -> Result<&str, StoreError> {
     let name = bucket.as_str();
     let plain = name
         .bytes()
@@ -74,7 +74,7 @@ pub(super) fn plain(bucket: &Bucket) -> Result<&str, StoreError> {
 }
 
 /// What lies in a folder of unfinished writes: the key, where there is one, and whether it is a folder of parts.
-pub(super) fn unfinished(leaf: &str) -> (Option<String>, bool) {
+pub(in crate::stores) fn unfinished(leaf: &str) -> (Option<String>, bool) {
     match leaf.strip_suffix(PARTS) {
         Some(leaf) => (key_of(leaf), true),
         None => (key_of(leaf), false),
@@ -82,12 +82,12 @@ pub(super) fn unfinished(leaf: &str) -> (Option<String>, bool) {
 }
 
 /// The names of all shards.
-pub(super) fn shards() -> impl Iterator<Item = String> {
+pub(in crate::stores) fn shards() -> impl Iterator<Item = String> {
     (0..=u8::MAX).map(|byte| format!("{byte:02x}"))
 }
 
 /// The key of a file in a shard, `None` for whatever else lies there.
-pub(super) fn key_of(leaf: &str) -> Option<String> {
+pub(in crate::stores) fn key_of(leaf: &str) -> Option<String> {
     let mut parts = leaf.split(SEPARATOR);
     let (account, file, object) = (parts.next()?, parts.next()?, parts.next()?);
     parts

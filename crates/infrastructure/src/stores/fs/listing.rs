@@ -1,10 +1,8 @@
 //! Listing a bucket: an order over folders that have none.
 
 use std::{
-    collections::{BTreeSet, BinaryHeap, VecDeque},
+    collections::{BTreeSet, BinaryHeap},
     io,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use cloakroom_application::ports::{ListPage, ListedObject, ObjectMeta, StoreError};
@@ -19,75 +17,31 @@ use super::{
     layout::{Address, UNFINISHED, key_of, shards, unfinished},
     root::{Root, trouble},
 };
-
-/// How many keys a walk over the folders brings home, so that the pages after the first cost no walk.
-const HAUL: usize = 65_536;
-
-/// How many hauls are kept, one for each listing that goes on.
-const KEPT: usize = 2;
-
-/// How long a haul is good for. What is written meanwhile may be missing from it.
-const FRESH: Duration = Duration::from_secs(60);
-
-/// Hauls of listings that go on.
-#[derive(Debug, Default)]
-pub(super) struct Hauls(Mutex<VecDeque<Haul>>);
-
-#[derive(Debug)]
-struct Haul {
-    bucket: String,
-    prefix: String,
-    /// The key that the page before ended with.
-    after: String,
-    keys: VecDeque<String>,
-    /// Whether there is nothing beyond these keys.
-    complete: bool,
-    walked_at: Instant,
-}
-
-impl Hauls {
-    fn take(&self, bucket: &str, prefix: &str, after: &str) -> Option<Haul> {
-        let mut hauls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hauls.retain(|haul| haul.walked_at.elapsed() < FRESH);
-        let at = hauls
-            .iter()
-            .position(|h| h.bucket == bucket && h.prefix == prefix && h.after == after)?;
-        hauls.remove(at)
-    }
-
-    fn keep(&self, haul: Haul) {
-        let mut hauls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if hauls.len() >= KEPT {
-            hauls.pop_front();
-        }
-        hauls.push_back(haul);
-    }
-}
+use crate::stores::hauls::{HAUL, Haul, Hauls};
 
 /// A page of a bucket, bytewise by key. Blocks.
 pub(super) fn page(
     root: &Root,
-    hauls: &Hauls,
+    hauls: &Hauls<String>,
     bucket: &Bucket,
     prefix: &str,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<ListPage, StoreError> {
-    let name = bucket.as_str();
-    let kept = cursor.and_then(|cursor| hauls.take(name, prefix, cursor));
+    let kept = cursor.and_then(|cursor| hauls.take(bucket, prefix, cursor, limit));
     let mut haul = match kept {
-        Some(haul) if haul.complete || haul.keys.len() >= limit => haul,
-        _ => walk(root, name, prefix, cursor)?,
+        Some(haul) => haul,
+        None => walk(root, bucket, prefix, cursor)?,
     };
     let mut page = ListPage::default();
     while page.objects.len() < limit
-        && let Some(key) = haul.keys.pop_front()
+        && let Some(key) = haul.items.pop_front()
     {
         // Whatever went since the walk is passed over.
         page.objects.extend(listed(root, bucket, &key)?);
         haul.after = key;
     }
-    if !haul.keys.is_empty() || !haul.complete {
+    if !haul.items.is_empty() || !haul.complete {
         page.next = Some(haul.after.clone());
         hauls.keep(haul);
     }
@@ -95,7 +49,12 @@ pub(super) fn page(
 }
 
 /// The first keys after the cursor, in order.
-fn walk(root: &Root, bucket: &str, prefix: &str, cursor: Option<&str>) -> Result<Haul, StoreError> {
+fn walk(
+    root: &Root,
+    bucket: &Bucket,
+    prefix: &str,
+    cursor: Option<&str>,
+) -> Result<Haul<String>, StoreError> {
     let mut first = BinaryHeap::new();
     let mut complete = true;
     for shard in shards() {
@@ -112,14 +71,8 @@ fn walk(root: &Root, bucket: &str, prefix: &str, cursor: Option<&str>) -> Result
         });
         keys.map_err(trouble)?;
     }
-    Ok(Haul {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-        after: cursor.unwrap_or_default().to_owned(),
-        keys: first.into_sorted_vec().into(),
-        complete,
-        walked_at: Instant::now(),
-    })
+    let keys = first.into_sorted_vec();
+    Ok(Haul::new(bucket, prefix, cursor, keys, complete))
 }
 
 fn listed(root: &Root, bucket: &Bucket, key: &str) -> Result<Option<ListedObject>, StoreError> {

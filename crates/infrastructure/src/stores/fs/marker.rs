@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::root::{Root, trouble};
 
-const MARKER: &str = ".cloakroom-store";
+pub(super) const MARKER: &str = ".cloakroom-store";
 const MODE: Mode = Mode::from_raw_mode(0o640);
 
 /// The id in the marker, `None` if there is no marker. Blocks.

@@ -216,9 +216,12 @@ impl FsPartsWriter {
             ..
         } = resume;
         let address = Arc::new(address);
-        let begin = move || PartFile::begin(root, address, growing.as_ref(), first_number);
+        let begin = {
+            let root = Arc::clone(&root);
+            move || PartFile::begin(root, address, growing.as_ref(), first_number)
+        };
         Self {
-            batches: Batches::new(budget, begin),
+            batches: Batches::new(root, budget, begin),
             first_number,
             number: None,
             flushed: 0,

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use rustix::{
     fs::{AtFlags, Mode, OFlags, RenameFlags},
     io::Errno,
 };
+use tokio::sync::Semaphore;
 
 use super::{
     failpoint::{Failpoints, Step},
@@ -29,6 +30,9 @@ pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 /// Folders known to be on disk, at most; beyond it they are looked at again.
 const MAX_KNOWN: usize = 65_536;
 
+/// How many batches are written, and files flushed, at once. A disk gains nothing by more, and each takes a thread.
+const HANDS: usize = 64;
+
 /// The root folder of a store. Every path below is relative to it.
 #[derive(Debug)]
 pub(super) struct Root {
@@ -37,6 +41,8 @@ pub(super) struct Root {
     pub(super) failpoints: Failpoints,
     /// Bytes of all files that were written and are not on disk yet.
     pub(super) unflushed: AtomicU64,
+    /// Threads that may be writing.
+    pub(super) hands: Arc<Semaphore>,
     known: Mutex<HashSet<String>>,
 }
 
@@ -50,6 +56,7 @@ impl Root {
             path,
             failpoints: Failpoints::default(),
             unflushed: AtomicU64::new(0),
+            hands: Arc::new(Semaphore::new(HANDS)),
             known: Mutex::default(),
         })
     }

@@ -7,9 +7,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use cloakroom_application::{
     ports::{ObjectStore, ObjectWriter, Payload, StoreError, WriteHints},
-    testkit::objects::{collect, contract::Harness, sample},
+    testkit::objects::{bucket, collect, contract::Harness, key, sample},
 };
-use cloakroom_domain::{AccountId, Bucket, ByteRange, FileId, FileName, ObjectKey, StoreId};
+use cloakroom_domain::{Bucket, ByteRange, ObjectKey, StoreId};
 use rustix::io::Errno;
 
 use super::{FsOptions, FsStore, failpoint::Step};
@@ -25,15 +25,6 @@ cloakroom_application::object_store_contract!(harness);
 
 fn store(folder: &Path) -> FsStore {
     FsStore::open(folder.join("deep/er/objects"), FsOptions::default()).unwrap()
-}
-
-fn bucket() -> Bucket {
-    Bucket::parse("files").unwrap()
-}
-
-fn key() -> ObjectKey {
-    let (account, file) = (AccountId::parse("7").unwrap(), FileId::random());
-    ObjectKey::mint(&account, &file, &FileName::clean("a.txt"))
 }
 
 async fn begin(store: &FsStore, key: &ObjectKey) -> Box<dyn ObjectWriter> {
@@ -220,6 +211,26 @@ async fn small_bodies_come_at_once_and_large_ones_with_their_path() {
     };
     let path = store.root().join(&file.path);
     assert_eq!(std::fs::read(path).unwrap(), sample(3_000_000, 2));
+}
+
+#[tokio::test]
+async fn who_writes_while_all_hands_are_busy_waits_and_who_reads_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let (there, written) = (key(), key());
+    put(&store, &there, sample(3_000_000, 1)).await.unwrap();
+    let all = u32::try_from(store.root.hands.available_permits()).unwrap();
+    let busy = store.root.hands.acquire_many(all).await.unwrap();
+    let free = async {
+        let read = store.read(&bucket(), &there, None).await.unwrap();
+        assert_eq!(collect(read).await.unwrap(), sample(3_000_000, 1));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(store.head(&bucket(), &written).await.is_err());
+        drop(busy);
+    };
+    let (outcome, ()) = tokio::join!(put(&store, &written, sample(3_000_000, 2)), free);
+    outcome.unwrap();
+    assert_eq!(store.root.hands.available_permits(), all as usize);
 }
 
 #[test]

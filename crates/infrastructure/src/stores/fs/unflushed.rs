@@ -50,3 +50,54 @@ impl Drop for Unflushed {
         self.flushed();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::{
+        fs::{Mode, OFlags},
+        io::Errno,
+    };
+
+    use super::{super::failpoint::Step, *};
+
+    fn root(folder: &std::path::Path) -> Arc<Root> {
+        Arc::new(Root::open(folder.join("objects")).unwrap())
+    }
+
+    fn file(root: &Root, name: &str) -> OwnedFd {
+        let flags = OFlags::CREATE | OFlags::WRONLY;
+        rustix::fs::openat(&root.fd, name, flags, Mode::RWXU).unwrap()
+    }
+
+    /// Tells a flush by its failing.
+    fn grows(unflushed: &mut Unflushed, file: &OwnedFd, bytes: u64) -> bool {
+        unflushed.grow(file, bytes).is_ok()
+    }
+
+    #[test]
+    fn over_all_files_no_more_than_the_bound_is_unflushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = root(folder.path());
+        let gathered = || root.unflushed.load(Ordering::Relaxed);
+        let (a, b) = (file(&root, "a"), file(&root, "b"));
+        let mut one = Unflushed::none(Arc::clone(&root));
+        let mut two = Unflushed::none(Arc::clone(&root));
+        root.failpoints.plant(Step::Flush, Errno::IO);
+        assert!(grows(&mut one, &a, MOST / 2) && grows(&mut two, &b, MOST / 2));
+        assert_eq!(gathered(), MOST, "up to the bound nothing is flushed");
+        assert!(!grows(&mut two, &b, 1), "one more, whoever wrote the rest");
+        // What could not be flushed still counts.
+        assert_eq!(gathered(), MOST + 1);
+        root.failpoints.clear();
+        assert!(grows(&mut two, &b, 1));
+        assert_eq!(gathered(), MOST / 2, "the writer flushed its own");
+        assert!(grows(&mut two, &b, 5));
+        assert_eq!(gathered(), MOST / 2 + 5);
+        one.flushed();
+        assert_eq!(gathered(), 5);
+        one.flushed();
+        assert_eq!(gathered(), 5, "told twice");
+        drop(two);
+        assert_eq!(gathered(), 0, "whoever gives up leaves nothing to count");
+    }
+}

@@ -21,7 +21,11 @@ pub(super) struct FsWriter(Batches<Temp>);
 impl FsWriter {
     pub(super) fn new(root: Arc<Root>, address: Address, budget: Pool) -> Self {
         let address = Arc::new(address);
-        Self(Batches::new(budget, || Temp::create(root, address)))
+        let opener = {
+            let root = Arc::clone(&root);
+            || Temp::create(root, address)
+        };
+        Self(Batches::new(root, budget, opener))
     }
 }
 

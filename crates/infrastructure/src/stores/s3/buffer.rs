@@ -25,7 +25,7 @@ use super::progress::Progress;
 use crate::stores::budget::{Pool, WriteBudget};
 
 /// What a buffer may hold without asking, in bytes.
-const BASE: usize = 64 * 1024;
+const BASE: usize = 16 * 1024;
 
 /// The most that the pool of starts gives to one buffer, in bytes.
 const START: usize = 1024 * 1024;
@@ -60,7 +60,7 @@ impl Step {
 
 /// A part being filled.
 #[derive(Default)]
-pub(super) struct Buffer {
+pub(in crate::stores) struct Buffer {
     pieces: Vec<Vec<u8>>,
     len: usize,
     /// Bytes that may be held as things stand.
@@ -70,13 +70,13 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::stores) fn len(&self) -> usize {
         self.len
     }
 
     /// Makes room for at least one more byte of a part that is expected to measure `expected` and never measures
     /// more than `most` bytes.
-    pub(super) async fn reserve(
+    pub(in crate::stores) async fn reserve(
         &mut self,
         budget: &WriteBudget,
         expected: Option<usize>,
@@ -115,7 +115,7 @@ impl Buffer {
     }
 
     /// Copies as much of `data` as there is room for, and takes it off.
-    pub(super) fn fill(&mut self, data: &mut Bytes) {
+    pub(in crate::stores) fn fill(&mut self, data: &mut Bytes) {
         while !data.is_empty() && self.len < self.reserved {
             let room = match self.pieces.last() {
                 Some(piece) if piece.len() < piece.capacity() => piece.capacity() - piece.len(),
@@ -136,7 +136,7 @@ impl Buffer {
     }
 
     /// The part as it will be sent.
-    pub(super) fn seal(self) -> Part {
+    pub(in crate::stores) fn seal(self) -> Part {
         let share = Arc::new(self.share);
         let pieces = self.pieces.into_iter().map(|bytes| {
             let _share = Arc::clone(&share);
@@ -180,7 +180,7 @@ impl AsRef<[u8]> for Piece {
 
 /// A full part. Clones share its memory.
 #[derive(Clone)]
-pub(super) struct Part {
+pub(in crate::stores) struct Part {
     pieces: Arc<[Bytes]>,
     len: u64,
 }
@@ -196,11 +196,11 @@ impl Part {
     }
 
     /// Its bytes, which hold their share of the budget until the last of them is dropped.
-    pub(super) fn into_pieces(self) -> Vec<Bytes> {
+    pub(in crate::stores) fn into_pieces(self) -> Vec<Bytes> {
         self.pieces.to_vec()
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::stores) fn len(&self) -> u64 {
         self.len
     }
 

@@ -10,10 +10,11 @@ use aws_sdk_s3::{
         StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
     },
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use cloakroom_application::ports::StoreError;
+use reqwest::Url;
 
-use super::{buckets::Buckets, settings::S3Settings};
+use super::{buckets::Buckets, http, settings::S3Settings};
 use crate::stores::budget::WriteBudget;
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -54,9 +55,15 @@ impl Core {
             let why = "the endpoint is neither an http:// nor an https:// address";
             return Err(StoreError::Refused(why.into()));
         }
+        for endpoint in [&settings.endpoint, public] {
+            let url = Url::parse(endpoint).map_err(|error| StoreError::Refused(error.into()))?;
+            let admitted = settings.guard.admit(&url);
+            admitted.map_err(|error| StoreError::Refused(error.into()))?;
+        }
+        let http = http::client(CONNECT, settings.guard)?;
         Ok(Self {
-            client: client(settings, &settings.endpoint),
-            signer: client(settings, public),
+            client: client(settings, &settings.endpoint, http.clone()),
+            signer: client(settings, public, http),
             budget,
             buckets: Buckets::new(settings),
         })
@@ -88,13 +95,10 @@ fn timeouts(call: Duration, attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-fn client(settings: &S3Settings, endpoint: &str) -> Client {
+fn client(settings: &S3Settings, endpoint: &str, http: SharedHttpClient) -> Client {
     let secret = settings.secret_access_key.reveal();
     let credentials =
         Credentials::new(&settings.access_key_id, secret, None, None, "configuration");
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
     let retry = RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(FIRST_BACKOFF);

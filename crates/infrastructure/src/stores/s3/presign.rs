@@ -138,6 +138,7 @@ mod tests {
             secret_access_key: S3Secret::new("canary"),
             path_style,
             public_endpoint: public.map(str::to_owned),
+            guard: crate::stores::guard::Guard::Open,
             cors_origins: Vec::new(),
         };
         S3Store::new(&settings, WriteBudget::default()).unwrap()

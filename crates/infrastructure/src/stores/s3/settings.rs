@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::stores::guard::Guard;
+
 /// Address and credentials of an S3 store. Nothing is looked up anywhere else: no environment, no instance metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Settings {
@@ -18,6 +20,8 @@ pub struct S3Settings {
     /// The address at which clients reach the store, if it is another than `endpoint`. Only what clients are to send
     /// there by themselves is signed for it.
     pub public_endpoint: Option<String>,
+    /// Where its endpoint may be.
+    pub guard: Guard,
     /// Origins, as `https://app.example.com`, whose pages may send to buckets that are made.
     pub cors_origins: Vec<String>,
 }
@@ -57,6 +61,7 @@ mod tests {
             secret_access_key: S3Secret::new("canary"),
             path_style: true,
             public_endpoint: None,
+            guard: Guard::Open,
             cors_origins: Vec::new(),
         };
         assert!(!format!("{settings:?}").contains("canary"));

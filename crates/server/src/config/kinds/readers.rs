@@ -136,7 +136,18 @@ pub(super) fn mount(text: &str) -> Option<String> {
         let known = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
         !segment.is_empty() && segment.bytes().all(known) && segment != "." && segment != ".."
     };
-    let taken = ["health", "access", "docs", "openapi.json"];
+    let taken = [
+        "health",
+        "access",
+        "scrub",
+        "metrics",
+        "migrate",
+        "backend-config",
+        "docs",
+        "openapi.json",
+        "objects",
+        "buckets",
+    ];
     let first = path.split('/').next().unwrap_or_default();
     (path.split('/').all(is_plain) && !taken.contains(&first)).then(|| format!("/{path}"))
 }

@@ -59,7 +59,7 @@ fn a_mount_is_a_plain_path_apart_from_the_fixed_routes() {
     assert_eq!((MOUNT.read)("/files/").as_deref(), Some("/files"));
     assert_eq!((MOUNT.read)("/a/b").as_deref(), Some("/a/b"));
     for bad in [
-        "files", "//", "/a//b", "/../x", "/a b", "/{id}", "/health", "/docs/x",
+        "files", "//", "/a//b", "/../x", "/a b", "/{id}", "/health", "/docs/x", "/objects",
     ] {
         assert!(!takes(&MOUNT, bad), "{bad}");
     }

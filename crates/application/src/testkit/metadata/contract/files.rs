@@ -29,7 +29,7 @@ pub async fn a_committed_body_is_a_file_that_reads_back_as_it_was(fixture: &dyn 
     assert_eq!((current.size, current.stored_size), (3, 3));
     assert_eq!(current.crc64, Some(u64::MAX - 1));
     assert_eq!(current.content_type.as_str(), "text/plain; charset=UTF-8");
-    assert_eq!((&current.encoding, &current.wrapped_key), (&None, &None));
+    assert_eq!(current.location.seal, None);
 
     assert_eq!(desk.files.find(&file.id).await.must().as_ref(), Some(&file));
     let fresh = desk.files.find_fresh(&file.id).await.must();
@@ -70,10 +70,10 @@ pub async fn a_row_that_is_no_longer_pending_cannot_be_committed(fixture: &dyn F
     assert!(matches!(lost, Err(CommitError::Lost)), "{lost:?}");
 
     let (swept, _) = desk.pending(&upload).await;
-    assert_eq!(
-        desk.ledger.expire_pending(Duration::ZERO, 9).await.must(),
-        1
-    );
+    let expired = desk
+        .ledger
+        .expire_pending(Duration::ZERO, Duration::ZERO, 9);
+    assert_eq!(expired.await.must(), 1);
     let lost = desk.commit(swept, &upload).await;
     assert!(matches!(lost, Err(CommitError::Lost)), "{lost:?}");
     assert!(desk.files.find(&upload.id).await.must().is_none());

@@ -11,7 +11,7 @@ use crate::ports::{FileChanges, FileFilter, FileScope, ImportedFile, RepositoryE
 const MADE: i64 = 1_700_000_000_123_456;
 
 /// A file of account 7 whose key is its id.
-fn foreign(store: StoreId, id: &str) -> ImportedFile {
+pub(super) fn foreign(store: StoreId, id: &str) -> ImportedFile {
     ImportedFile {
         id: file_id(id),
         owner: user_of("7", "42"),
@@ -19,11 +19,11 @@ fn foreign(store: StoreId, id: &str) -> ImportedFile {
         content_type: ContentType::parse("application/pdf").must(),
         size: 5,
         version: VersionId::random(),
-        location: Location {
+        location: Location::plain(
             store,
-            bucket: Bucket::parse("old-7").must(),
-            key: ObjectKey::parse(id).must(),
-        },
+            Bucket::parse("old-7").must(),
+            ObjectKey::parse(id).must(),
+        ),
         created_at: Timestamp::from_micros(MADE),
     }
 }

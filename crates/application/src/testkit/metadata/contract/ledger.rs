@@ -59,6 +59,7 @@ pub async fn no_two_bodies_have_one_address(fixture: &dyn Fixture) {
         account: account("1"),
         key: ObjectKey::parse("same").must(),
         claim: None,
+        seal: None,
     };
     desk.ledger.begin(new()).await.must();
     let refused = desk.ledger.begin(new()).await;
@@ -68,16 +69,55 @@ pub async fn no_two_bodies_have_one_address(fixture: &dyn Fixture) {
     );
 }
 
+/// Every copy has its row and its address, in their order, or none has.
+pub async fn copies_begin_together_or_not_at_all(fixture: &dyn Fixture) {
+    let desk = Desk::open(fixture).await;
+    let copies = |keys: &[&str]| -> Vec<NewVersion> {
+        let new = |key: &&str| NewVersion {
+            id: VersionId::random(),
+            file: file_id("f"),
+            account: account("1"),
+            key: ObjectKey::parse(key).must(),
+            claim: None,
+            seal: None,
+        };
+        keys.iter().map(new).collect()
+    };
+    let begun = copies(&["b", "a", "c"]);
+    let locations = desk.ledger.begin_copies(&begun).await.must();
+    let keys: Vec<&str> = locations.iter().map(|at| at.key.as_str()).collect();
+    assert_eq!(keys, ["b", "a", "c"]);
+    for copy in &begun {
+        assert!(desk.ledger.renew(copy.id).await.must());
+    }
+    for taken in [["d", "a"], ["e", "e"]] {
+        let refused = desk.ledger.begin_copies(&copies(&taken)).await;
+        assert!(
+            matches!(refused, Err(RepositoryError::Conflict(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(desk.ledger.scan(None, 9).await.must().len(), begun.len());
+}
+
 /// An upload that moves keeps its row.
 pub async fn a_pending_row_expires_unless_it_is_renewed(fixture: &dyn Fixture) {
     let desk = Desk::open(fixture).await;
     let (still, location) = desk.pending(&Upload::new("still")).await;
     let (moving, _) = desk.pending(&Upload::new("moving")).await;
-    assert_eq!(desk.ledger.expire_pending(MINUTE, 9).await.must(), 0);
+    let expire = async |limit| {
+        let expired = desk.ledger.expire_pending(MINUTE, MINUTE * 3, limit);
+        expired.await.must()
+    };
+    assert_eq!(expire(9).await, 0);
     fixture.pass(MINUTE * 2).await;
     assert!(desk.ledger.renew(moving).await.must());
-    assert_eq!(desk.ledger.expire_pending(MINUTE, 9).await.must(), 1);
+    assert_eq!(expire(9).await, 1);
     assert!(!desk.ledger.renew(still).await.must());
+    fixture.pass(MINUTE * 2).await;
+    assert!(desk.ledger.renew(moving).await.must());
+    assert!(desk.ledger.due(9).await.must().is_empty());
+    fixture.pass(MINUTE * 2).await;
     assert!(desk.ledger.renew(moving).await.must());
     let due = desk.ledger.due(9).await.must();
     assert_eq!(due.len(), 1);
@@ -87,8 +127,8 @@ pub async fn a_pending_row_expires_unless_it_is_renewed(fixture: &dyn Fixture) {
     desk.pending(&Upload::new("second")).await;
     desk.pending(&Upload::new("third")).await;
     fixture.pass(MINUTE * 2).await;
-    assert_eq!(desk.ledger.expire_pending(MINUTE, 2).await.must(), 2);
-    assert_eq!(desk.ledger.expire_pending(MINUTE, 2).await.must(), 1);
+    assert_eq!(expire(2).await, 2);
+    assert_eq!(expire(2).await, 1);
 }
 
 /// Once, and only a pending one.
@@ -165,7 +205,9 @@ pub async fn a_commit_and_the_sweeper_at_once_have_one_winner(fixture: &dyn Fixt
     for round in 0..20 {
         let upload = Upload::new(&format!("f{round}"));
         let (version, _) = desk.pending(&upload).await;
-        let sweep = desk.ledger.expire_pending(Duration::ZERO, 9);
+        let sweep = desk
+            .ledger
+            .expire_pending(Duration::ZERO, Duration::ZERO, 9);
         let (committed, _) = join(desk.commit(version, &upload), sweep).await;
         let is_doomed = !desk.ledger.doomed(&[version]).await.must().is_empty();
         let is_there = desk.files.find(&upload.id).await.must().is_some();

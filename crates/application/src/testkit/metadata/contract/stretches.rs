@@ -4,7 +4,7 @@ use cloakroom_domain::{UploadProgress, VersionId};
 
 use super::{
     Fixture, Must,
-    uploads::{Dock, part, saved, version_of},
+    uploads::{Dock, part, plain_piece, saved, version_of},
 };
 use crate::ports::{NUMBERS_AT_A_TIME, RepositoryError, RowState, Stretch, StretchAt};
 
@@ -155,9 +155,8 @@ pub async fn a_piece_has_a_row_of_its_own(fixture: &dyn Fixture) {
     assert!(next.is_alone);
     let again = lease.record.location.key.clone();
     let (id, generation) = (&next.record.id, next.record.generation);
-    let taken = dock
-        .uploads
-        .begin_piece(id, generation, VersionId::random(), again);
+    let piece = plain_piece(VersionId::random(), again);
+    let taken = dock.uploads.begin_piece(id, generation, piece);
     let taken = taken.await;
     assert!(
         matches!(taken, Err(RepositoryError::Conflict(_))),

@@ -7,7 +7,7 @@ use futures_util::future::join;
 
 use super::{
     Fixture, Must, Upload, file_id,
-    uploads::{Dock, LIFETIME, MINUTE, new_upload, part, saved, version_of},
+    uploads::{Dock, LIFETIME, MINUTE, new_upload, part, plain_piece, saved, version_of},
 };
 use crate::ports::{
     Ask, Asked, COMPLETING_LEASE, Commit, CommitError, CommitTarget, Lease, RepositoryError,
@@ -16,7 +16,7 @@ use crate::ports::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn commit_of(lease: &Lease, generation: u64) -> Commit {
+pub(super) fn commit_of(lease: &Lease, generation: u64) -> Commit {
     let record = &lease.record;
     Commit {
         version: record.version,
@@ -33,11 +33,12 @@ fn commit_of(lease: &Lease, generation: u64) -> Commit {
         },
         claim: None,
         upload: Some(generation),
+        partials: Vec::new(),
     }
 }
 
 impl Dock {
-    async fn is_lost(&self, commit: Commit) -> bool {
+    pub(super) async fn is_lost(&self, commit: Commit) -> bool {
         matches!(self.desk.files.commit(commit).await, Err(CommitError::Lost))
     }
 
@@ -46,7 +47,7 @@ impl Dock {
         self.uploads.completing(id, generation).await.must()
     }
 
-    async fn end(&self, lease: &Lease, state: UploadState, delay: Duration) -> bool {
+    pub(super) async fn end(&self, lease: &Lease, state: UploadState, delay: Duration) -> bool {
         let (id, generation) = (&lease.record.id, lease.record.generation);
         let ended = self
             .uploads
@@ -156,9 +157,8 @@ pub async fn a_piece_begun_while_the_upload_ends_leaves_no_pending_row(fixture: 
         let lease = dock.held(&format!("f{round}")).await;
         let (id, generation) = (&lease.record.id, lease.record.generation);
         let key = ObjectKey::parse(&format!("piece/{round}")).must();
-        let begin = dock
-            .uploads
-            .begin_piece(id, generation, VersionId::random(), key);
+        let piece = plain_piece(VersionId::random(), key);
+        let begin = dock.uploads.begin_piece(id, generation, piece);
         let end = dock.end(&lease, UploadState::Terminated, Duration::ZERO);
         let (begun, ended) = join(begin, end).await;
         let rows = 1 + usize::from(begun.must().is_some());
@@ -363,6 +363,7 @@ pub async fn the_sweeper_of_bodies_leaves_those_of_uploads_alone(fixture: &dyn F
     dock.piece(&lease, 0, 3).await;
     dock.desk.pending(&Upload::new("plain")).await;
     fixture.pass(MINUTE * 2).await;
-    assert_eq!(dock.desk.ledger.expire_pending(MINUTE, 9).await.must(), 1);
+    let expired = dock.desk.ledger.expire_pending(MINUTE, MINUTE, 9);
+    assert_eq!(expired.await.must(), 1);
     assert_eq!(dock.count(&lease.record.id, RowState::Pending).await, 2);
 }

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 
 use super::{Desk, Fixture, Must, account, file_id, user_of, visitor_of};
 use crate::ports::{
-    Ask, Asked, Lease, LedgerRow, NewUploadRow, RepositoryError, RowState, Saved, StoredPart,
-    Stretch, StretchAt, UploadRecord, UploadRepository, UploadTarget,
+    Ask, Asked, Lease, LedgerRow, NewPiece, NewUploadRow, RepositoryError, RowState, Saved,
+    StoredPart, Stretch, StretchAt, UploadRecord, UploadRepository, UploadTarget,
 };
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -29,6 +29,7 @@ pub(super) fn new_upload(id: &str) -> NewUploadRow {
     NewUploadRow {
         version: VersionId::random(),
         key: ObjectKey::mint(&owner.account, &file, &name),
+        seal: None,
         id: file,
         account: owner.account.clone(),
         creator: "user:1:7".to_owned(),
@@ -47,6 +48,14 @@ pub(super) fn new_upload(id: &str) -> NewUploadRow {
     }
 }
 
+pub(super) const fn plain_piece(version: VersionId, key: ObjectKey) -> NewPiece {
+    NewPiece {
+        version,
+        key,
+        seal: None,
+    }
+}
+
 pub(super) fn part(start: u64, size: u64, number: u32) -> Stretch {
     let tag = format!("\"tag {number}\"");
     Stretch::part(start, StoredPart { number, size, tag })
@@ -61,7 +70,7 @@ pub(super) fn saved(lease: &Lease, used: u32, offset: u64, stretches: Vec<Stretc
         next_number: lease.record.next_number + used,
         changed_from: stretches.first().map_or(offset, |first| first.start),
         stretches,
-        lifetime: LIFETIME,
+        lifetime: Some(LIFETIME),
     }
 }
 
@@ -122,9 +131,9 @@ impl Dock {
     pub(super) async fn piece(&self, lease: &Lease, start: u64, size: u64) -> Stretch {
         let (record, version) = (&lease.record, VersionId::random());
         let key = ObjectKey::mint(&account("1"), &record.id, &record.target.name);
-        let begun = self
-            .uploads
-            .begin_piece(&record.id, record.generation, version, key);
+        let begun =
+            self.uploads
+                .begin_piece(&record.id, record.generation, plain_piece(version, key));
         let location = begun.await.must().must();
         let at = StretchAt::Piece { version, location };
         Stretch { start, size, at }
@@ -316,7 +325,8 @@ pub async fn a_change_under_an_old_generation_has_no_effect(fixture: &dyn Fixtur
         assert!(!ended.await.must());
     }
     let key = ObjectKey::parse("late").must();
-    let begun = uploads.begin_piece(id, generation, VersionId::random(), key);
+    let piece = plain_piece(VersionId::random(), key);
+    let begun = uploads.begin_piece(id, generation, piece);
     assert_eq!(begun.await.must(), None);
     assert_eq!((dock.record(id).await, dock.rows().await.len()), before);
     assert_eq!(dock.stretches(id).await, kept);

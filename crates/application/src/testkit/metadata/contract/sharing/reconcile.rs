@@ -22,7 +22,9 @@ fn new_run(of: &str, age: Duration) -> NewRun {
     }
 }
 
+/// A run over everything made so far: a store may count time in milliseconds, so one of them has to pass.
 async fn begun(fixture: &dyn SharingFixture) -> Run {
+    fixture.elapse(Duration::from_secs(1)).await;
     let new = new_run("1", Duration::ZERO);
     fixture.runs().begin(new).await.must().must()
 }

@@ -1,0 +1,127 @@
+//! Trying a store before anything depends on it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cloakroom_domain::{AccountId, Bucket, FileId, FileName, ObjectKey};
+use futures_util::TryStreamExt;
+
+use super::{opener, unfit};
+use crate::{
+    App, Error,
+    ports::{ObjectStore, StoreError, StoreRecord},
+};
+
+/// What is written, and must come back.
+const BODY: &[u8] = b"Cloakroom tries whether it can write, read, list and delete here.";
+
+/// The account whose bucket is used where each has its own.
+const ACCOUNT: &str = "0";
+
+/// An entry whose place is ready.
+pub(super) struct Prepared {
+    pub(super) record: StoreRecord,
+    is_new: bool,
+}
+
+/// Makes the place of an entry ready. A folder that is marked already keeps its id.
+pub(super) async fn prepared(app: &App, record: StoreRecord) -> Result<Prepared, Error> {
+    let id = opener(app)?
+        .prepare(&record)
+        .await
+        .map_err(|error| unfit("be opened", &error))?;
+    let known = app.registry.all().await?;
+    let known = known.into_iter().find(|known| known.id == id);
+    let is_new = known.is_none();
+    if is_new && id != record.id {
+        let why = "the folder is a store of another service";
+        return Err(unfit("be opened", &StoreError::Refused(why.into())));
+    }
+    Ok(Prepared {
+        is_new,
+        record: match known {
+            Some(known) => renewed(known, record.config),
+            None => record,
+        },
+    })
+}
+
+/// An entry with another configuration; what the configuration of the process says stays there.
+pub(super) fn renewed(known: StoreRecord, config: Option<Vec<u8>>) -> StoreRecord {
+    let config = known.config.and(config);
+    StoreRecord { config, ..known }
+}
+
+impl Prepared {
+    /// Leaves the place as it was, if nothing came of it.
+    pub(super) async fn withdraw(&self, app: &App) {
+        if !self.is_new {
+            return;
+        }
+        let Some(opener) = app.stores.opener() else {
+            return;
+        };
+        if let Err(error) = opener.withdraw(&self.record).await {
+            tracing::warn!(%error, "the mark of a store that is not used was not removed");
+        }
+    }
+}
+
+/// Writes, reads, lists and deletes an object.
+///
+/// # Errors
+/// [`Error::BadValue`] that says what failed.
+pub(crate) async fn try_out(app: &App, record: &StoreRecord) -> Result<(), Error> {
+    let store = opener(app)?
+        .open(record)
+        .await
+        .map_err(|error| unfit("be opened", &error))?;
+    let account = AccountId::parse(ACCOUNT).map_err(|error| Error::Internal(error.into()))?;
+    let bucket = record
+        .bucket(&account)
+        .map_err(|error| unfit("name its bucket", &error))?;
+    let file = FileId::random();
+    let key = ObjectKey::mint(&account, &file, &FileName::clean("trial.txt"));
+    let tried = write_and_read(&store, &bucket, &key).await;
+    let removed = store.delete(&bucket, std::slice::from_ref(&key)).await;
+    tried?;
+    let removed: Result<Vec<()>, StoreError> = removed.into_iter().collect();
+    removed.map_err(|error| unfit("delete", &error))?;
+    match store.head(&bucket, &key).await {
+        Err(StoreError::NotFound) => Ok(()),
+        Ok(_) => {
+            let still = StoreError::Broken("a deleted object is still there".into());
+            Err(unfit("delete", &still))
+        }
+        Err(error) => Err(unfit("delete", &error)),
+    }
+}
+
+async fn write_and_read(
+    store: &Arc<dyn ObjectStore>,
+    bucket: &Bucket,
+    key: &ObjectKey,
+) -> Result<(), Error> {
+    store
+        .put(bucket, key, vec![Bytes::from_static(BODY)])
+        .await
+        .map_err(|error| unfit("write", &error))?;
+    let read = store.read(bucket, key, None).await;
+    let chunks = match read {
+        Ok(payload) => payload.into_stream().try_collect::<Vec<Bytes>>().await,
+        Err(error) => Err(error),
+    };
+    let chunks = chunks.map_err(|error| unfit("read", &error))?;
+    if chunks.concat() != BODY {
+        let other = StoreError::Broken("what came back is not what was written".into());
+        return Err(unfit("read", &other));
+    }
+    let prefix = key.as_str();
+    let page = store.list(bucket, prefix, None, 10).await;
+    let page = page.map_err(|error| unfit("list", &error))?;
+    if page.objects.iter().any(|found| found.key == *key) {
+        return Ok(());
+    }
+    let missing = StoreError::Broken("an object that is there is not listed".into());
+    Err(unfit("list", &missing))
+}
