@@ -29,7 +29,7 @@ pub use self::{
         DirectPart, DirectStatus, DirectUpload, SentPart, abandon_direct, begin_direct,
         complete_direct, direct_status,
     },
-    join::join,
+    join::{join, take_up},
 };
 use crate::{
     App, Error,

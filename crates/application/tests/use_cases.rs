@@ -15,6 +15,8 @@ mod direct;
 mod explaining;
 #[path = "use_cases/finishing.rs"]
 mod finishing;
+#[path = "use_cases/joining.rs"]
+mod joining;
 #[path = "use_cases/moving.rs"]
 mod moving;
 #[path = "use_cases/objects.rs"]

@@ -299,6 +299,13 @@ pub trait UploadRepository: Send + Sync {
         delay: Duration,
     ) -> Result<bool, RepositoryError>;
 
+    /// Keeps what an upload is joined of, because its creator is told that it will be. `false`: it has ended.
+    async fn promise(&self, id: &FileId, partials: &[FileId]) -> Result<bool, RepositoryError>;
+
+    /// Up to `limit` promised uploads at which nobody has shown a sign of life for [`COMPLETING_LEASE`], longest ago
+    /// first, each with what it is joined of, in order.
+    async fn forsaken(&self, limit: u32) -> Result<Vec<(FileId, Vec<FileId>)>, RepositoryError>;
+
     /// Turns up to `limit` uploads whose time is over into `Expired`; bodies and pieces are due now, or in ten minutes
     /// where a request still holds the upload and may be writing them, or may be writing pieces that no stretch names.
     async fn expire(&self, limit: u32) -> Result<u64, RepositoryError>;

@@ -1,6 +1,6 @@
 //! Stretches of an upload made one object.
 
-use cloakroom_domain::{FileId, Location, VersionId};
+use cloakroom_domain::{FileId, Location, UploadState, VersionId};
 use futures_util::StreamExt;
 
 use super::{
@@ -134,6 +134,10 @@ pub(super) async fn write_object(
             return Ok(());
         }
         Ok(_) => remove(store.as_ref(), at).await?,
+        // Whoever began to write it before has left that.
+        Err(StoreError::NotFound) if record.state == UploadState::Completing => {
+            remove(store.as_ref(), at).await?;
+        }
         Err(StoreError::NotFound) => {}
         Err(error) => return Err(Error::store(UPLOAD)(error)),
     }

@@ -18,11 +18,14 @@ use crate::{
 /// The most partial uploads that one can be made of.
 const MAX_PARTIALS: usize = 1000;
 
-/// How long a caller waits for the joining; it goes on without it.
+/// How long a caller waits for the joining. After that it is told that the file will be there.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Joins finished partial uploads of the same caller, in this order, and removes them. Joining what is large goes on
-/// after the answer.
+/// The most that one replica takes up at a time; another look is taken soon.
+const TAKEN_UP: u32 = 4;
+
+/// Joins finished partial uploads of the same caller, in this order, and removes them. What takes longer than a caller
+/// waits is kept as promised: whatever becomes of this replica, [`take_up`] goes on with it.
 ///
 /// # Errors
 /// [`Error::UploadMissing`] if one is not the caller's or does not exist, [`Error::UploadGone`]; [`Error::BadValue`]
@@ -34,8 +37,8 @@ pub async fn join(
     partials: &[FileId],
     new: NewResumable,
 ) -> Result<UploadStatus, Error> {
-    let partials = find_all(app, who, partials).await?;
-    let length = partials.iter().try_fold(0_u64, |sum, partial| {
+    let found = find_all(app, who, partials).await?;
+    let length = found.iter().try_fold(0_u64, |sum, partial| {
         sum.checked_add(partial.progress.offset())
     });
     let limit = app.limits.max_file_size;
@@ -47,13 +50,8 @@ pub async fn join(
     };
     let row = super::new_row(app, who, new)?;
     let id = row.id.clone();
-    let work = app
-        .background
-        .spawn(run_to_its_end(Arc::clone(app), row, partials));
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(outcome) => outcome.map_err(|error| Error::Internal(error.into()))??,
-        Err(_) => tracing::debug!("joining takes longer than its caller waits"),
-    }
+    let joining = join_or_promise(Arc::clone(app), row, found);
+    app.background.finish(joining).await?;
     Ok(super::find_own(app, who, &id).await?.into())
 }
 
@@ -84,26 +82,93 @@ async fn find_all(app: &App, who: &Principal, ids: &[FileId]) -> Result<Vec<Uplo
     Ok(partials)
 }
 
-/// Joins, and fails the upload if that fails: nobody may wait for it any more, and its partial uploads are still there.
-async fn run_to_its_end(
+/// An upload that could not be joined while its caller waited fails, since that is what it is told; its partial uploads
+/// are still there.
+async fn join_or_promise(
     app: Arc<App>,
     row: NewUploadRow,
     partials: Vec<UploadRecord>,
 ) -> Result<(), Error> {
     let id = row.id.clone();
-    let outcome = run(Arc::clone(&app), row, partials).await;
-    if let Err(error) = &outcome {
-        tracing::warn!(%error, upload = %id, "partial uploads were not joined");
-        if let Ok(hold::Taken::Held(held)) = hold::hold(&app, &id).await {
-            held.fail("the partial uploads could not be joined").await?;
-        }
+    let ids: Vec<FileId> = partials.iter().map(|it| it.id.clone()).collect();
+    let first = begin(Arc::clone(&app), row, partials);
+    let mut first = app.background.spawn(first);
+    let outcome = match tokio::time::timeout(PATIENCE, &mut first).await {
+        Ok(outcome) => outcome,
+        Err(_) if app.uploads.promise(&id, &ids).await? => return Ok(()),
+        // It ended in this moment.
+        Err(_) => first.await,
+    };
+    let outcome = outcome.map_err(|error| Error::Internal(error.into()))?;
+    if outcome.is_err() {
+        fail(&app, &id).await?;
     }
     outcome
 }
 
-async fn run(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> Result<(), Error> {
+async fn begin(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> Result<(), Error> {
     let id = app.uploads.create(row).await?.id;
-    let hold::Taken::Held(held) = hold::hold(&app, &id).await? else {
+    let outcome = run(&app, &id, &partials).await;
+    if let Err(error) = &outcome {
+        tracing::warn!(%error, upload = %id, "partial uploads were not joined");
+    }
+    outcome
+}
+
+async fn fail(app: &Arc<App>, id: &FileId) -> Result<(), Error> {
+    match hold::hold(app, id).await {
+        Ok(hold::Taken::Held(held)) => held.fail("the partial uploads could not be joined").await,
+        _ => Ok(()),
+    }
+}
+
+/// Goes on in the background with promised joinings that nobody shows a sign of life at, because their replica died or
+/// a store was away, and answers how many. Any number of replicas may do so at once.
+///
+/// # Errors
+/// Failures of the database.
+pub async fn take_up(app: &Arc<App>) -> Result<usize, Error> {
+    let left = app.uploads.forsaken(TAKEN_UP).await?;
+    let count = left.len();
+    for (id, partials) in left {
+        app.background.spawn(go_on(Arc::clone(app), id, partials));
+    }
+    Ok(count)
+}
+
+/// What can never be done fails. Anything else is taken up again until the upload expires.
+async fn go_on(app: Arc<App>, id: FileId, partials: Vec<FileId>) {
+    let outcome = match find_waiting(&app, &partials).await {
+        Ok(partials) => run(&app, &id, &partials).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => tracing::info!(upload = %id, "a joining that was left is done"),
+        // Another replica is at it.
+        Err(Error::UploadHeld) => {}
+        Err(error) => {
+            tracing::warn!(%error, upload = %id, "a joining that was left is not done");
+            if matches!(error, Error::UploadGone)
+                && let Err(error) = fail(&app, &id).await
+            {
+                tracing::warn!(%error, upload = %id, "nor is it given up");
+            }
+        }
+    }
+}
+
+async fn find_waiting(app: &App, ids: &[FileId]) -> Result<Vec<UploadRecord>, Error> {
+    let mut partials = Vec::with_capacity(ids.len());
+    for id in ids {
+        let partial = app.uploads.find(id).await?;
+        let waiting = partial.filter(|it| it.state == UploadState::Finished);
+        partials.push(waiting.ok_or(Error::UploadGone)?);
+    }
+    Ok(partials)
+}
+
+async fn run(app: &Arc<App>, id: &FileId, partials: &[UploadRecord]) -> Result<(), Error> {
+    let hold::Taken::Held(held) = hold::hold(app, id).await? else {
         return Err(Error::UploadGone);
     };
     let sources: Vec<Location> = partials.iter().map(|it| it.location.clone()).collect();
@@ -125,7 +190,7 @@ async fn run(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> R
         Ok(_) => Ok(()),
         // They may be gone because the file is there: only the rows know.
         Err(error @ Error::Repository(_)) => Err(error),
-        Err(error) => Err(gone_or(&app, &partials, error).await?),
+        Err(error) => Err(gone_or(app, partials, error).await?),
     }
 }
 

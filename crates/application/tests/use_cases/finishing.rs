@@ -148,7 +148,7 @@ impl World {
     }
 
     /// Finished partial uploads of these bytes.
-    async fn partials(&self, body: &[u8]) -> Vec<FileId> {
+    pub(crate) async fn partials(&self, body: &[u8]) -> Vec<FileId> {
         let mut partials = Vec::new();
         for part in body.chunks(150) {
             let partial = NewResumable {

@@ -156,6 +156,11 @@ fn sweeps() -> Vec<(&'static str, Sql, Vec<Arg>)> {
             uploads::STALE,
             args![20_000_000_i64, 20_u32],
         ),
+        (
+            "uploads promised",
+            uploads::FORSAKEN,
+            args![20_000_000_i64, 20_u32],
+        ),
         ("uploads ended", uploads::FORGET, args![1_i64, 20_u32]),
         (
             "bodies of uploads",

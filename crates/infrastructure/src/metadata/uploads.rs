@@ -15,6 +15,7 @@ use cloakroom_application::ports::{
     Stretch, UploadRecord, UploadRepository,
 };
 use cloakroom_domain::{ContentType, FileId, Location, UploadState, UserId};
+use serde_json::json;
 
 #[cfg(test)]
 pub(super) use ending::{DOOM, FORGET, STALE};
@@ -23,7 +24,7 @@ pub(super) use ending::{finish, use_up};
 pub(super) use rows::TAIL;
 
 use self::{
-    rows::{STRETCHES_OF, StretchRow, UploadRow},
+    rows::{PromisedRow, STRETCHES_OF, StretchRow, UploadRow},
     saving::Hold,
 };
 use super::{
@@ -56,6 +57,16 @@ const BEGIN_PIECE: Sql = sql! {
 
 const COMPLETING: Sql = sql! {
     "UPDATE uploads SET state = 'completing', touched_at = ", NOW, " WHERE uploads.upload_id = $3 AND ", HELD
+};
+
+const PROMISE: Sql = sql! {
+    "UPDATE uploads SET partials = $3 WHERE uploads.upload_id = $2 AND uploads.state IN ('open', 'completing') AND \
+     (uploads.expires_at > ", NOW, " OR ", COMPLETING, ")"
+};
+
+pub(super) const FORSAKEN: Sql = sql! {
+    "SELECT upload_id, partials FROM uploads WHERE partials IS NOT NULL AND state IN ('open', 'completing') AND \
+     touched_at <= ", NOW, " - $1 AND expires_at > ", NOW, " ORDER BY touched_at LIMIT $2"
 };
 
 /// The lease of whoever makes a file of an upload, as the statements take it.
@@ -180,6 +191,19 @@ impl UploadRepository for Database {
         let mut session = self.transaction().await?;
         let ended = ending::end(&mut session, id, generation, state, failure, delay).await;
         settle(session, ended).await
+    }
+
+    async fn promise(&self, id: &FileId, partials: &[FileId]) -> Result<bool, RepositoryError> {
+        let partials: Vec<&str> = partials.iter().map(FileId::as_str).collect();
+        let mut session = self.writer().await?;
+        let args = args![lease(), id.as_str(), json!(partials).to_string()];
+        Ok(session.run(PROMISE, args).await? == 1)
+    }
+
+    async fn forsaken(&self, limit: u32) -> Result<Vec<(FileId, Vec<FileId>)>, RepositoryError> {
+        let mut session = self.reader().await?;
+        let rows: Vec<PromisedRow> = session.all(FORSAKEN, args![lease(), limit]).await?;
+        into_all(rows)
     }
 
     async fn expire(&self, limit: u32) -> Result<u64, RepositoryError> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cloakroom_application::{App, Scrubbed, SweepReport, scrub, sweep};
+use cloakroom_application::{App, Scrubbed, SweepReport, scrub, sweep, uploads};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -32,7 +32,10 @@ pub(crate) async fn sweep_repeatedly(app: Arc<App>, interval: Duration, stop: St
             // In a task of its own, so that a panic ends a round and not the sweeping.
             let mut round = JoinSet::new();
             let app = app.clone();
-            round.spawn(async move { sweep(&app).await });
+            round.spawn(async move {
+                uploads::take_up(&app).await?;
+                sweep(&app).await
+            });
             if let Some(outcome) = round.join_next().await {
                 log(outcome);
             }

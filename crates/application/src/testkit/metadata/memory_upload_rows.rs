@@ -22,6 +22,8 @@ pub(super) struct UploadRow {
     /// Parts with lower numbers may still be written to.
     pub(super) loose_below: u32,
     pub(super) touched_at: i64,
+    /// What it is joined of, once that was promised.
+    pub(super) promised: Option<Vec<FileId>>,
 }
 
 impl UploadRow {
@@ -40,6 +42,12 @@ impl UploadRow {
 
     pub(super) fn is_over(&self, now: i64) -> bool {
         self.is_expiring() && self.record.expires_at.micros() <= now && !self.is_completing(now)
+    }
+
+    /// Whether it was promised, and nobody works at it.
+    pub(super) fn is_forsaken(&self, now: i64) -> bool {
+        let is_silent = self.touched_at <= now - micros(COMPLETING_LEASE);
+        self.promised.is_some() && is_silent && self.shown(now).state.is_live()
     }
 
     pub(super) fn shown(&self, now: i64) -> UploadRecord {

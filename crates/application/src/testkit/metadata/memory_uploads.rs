@@ -51,6 +51,7 @@ impl UploadRepository for MemoryDatabase {
             free_number: 1,
             loose_below: 1,
             touched_at: now,
+            promised: None,
         };
         state.enter(new.version, new.id.clone(), Some(new.id.clone()), location);
         state.uploads.insert(new.id, row);
@@ -192,6 +193,32 @@ impl UploadRepository for MemoryDatabase {
             row.record.failure = failure.map(str::to_owned);
         }
         Ok(true)
+    }
+
+    async fn promise(&self, id: &FileId, partials: &[FileId]) -> Result<bool, RepositoryError> {
+        let mut state = self.state();
+        let now = state.now();
+        let Some(row) = state.uploads.get_mut(id) else {
+            return Ok(false);
+        };
+        if !row.shown(now).state.is_live() {
+            return Ok(false);
+        }
+        row.promised = Some(partials.to_vec());
+        Ok(true)
+    }
+
+    async fn forsaken(&self, limit: u32) -> Result<Vec<(FileId, Vec<FileId>)>, RepositoryError> {
+        let mut state = self.state();
+        let now = state.now();
+        let forsaken = state.uploads.iter().filter(|(_, row)| row.is_forsaken(now));
+        let mut forsaken: Vec<_> = forsaken
+            .map(|(id, row)| (row.touched_at, id.clone(), row.promised.clone()))
+            .collect();
+        forsaken.sort_unstable();
+        forsaken.truncate(limit as usize);
+        let promised = |(_, id, of): (i64, FileId, Option<Vec<FileId>>)| Some((id, of?));
+        Ok(forsaken.into_iter().filter_map(promised).collect())
     }
 
     async fn expire(&self, limit: u32) -> Result<u64, RepositoryError> {

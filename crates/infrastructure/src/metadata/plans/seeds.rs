@@ -55,10 +55,10 @@ const SEED_UPLOADS: Sql = sql! {
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
      INSERT INTO uploads (upload_id, creator, kind, state, received, account_id, filename, visibility, metadata, \
      version_id, store_id, bucket, key, next_number, free_number, loose_below, held, generation, turn, created_at, \
-     touched_at, expires_at) SELECT 'u' || i, 'c', CASE WHEN i % 11 = 0 THEN 'partial' ELSE 'whole' END, CASE i % 4 \
+     touched_at, expires_at, partials) SELECT 'u' || i, 'c', CASE WHEN i % 11 = 0 THEN 'partial' ELSE 'whole' END, CASE i % 4 \
      WHEN 0 THEN 'open' WHEN 1 THEN 'completing' WHEN 2 THEN 'finished' ELSE 'expired' END, 0, 'a', 'f', 'private', \
      '{}', 'w' || i, 's', 'b', 'w' || i, 1, 1, 1, i % 2 = 1, 0, 0, i, ", NOW, " + (i - 100) * CAST(1000000 AS \
-     BIGINT), ", NOW, " + (i - 100) * CAST(1000000 AS BIGINT) FROM n"
+     BIGINT), ", NOW, " + (i - 100) * CAST(1000000 AS BIGINT), CASE WHEN i % 20 = 0 THEN '[]' END FROM n"
 };
 
 const SEED_BODIES: Sql = sql! {

@@ -157,3 +157,24 @@ impl TryFrom<StretchRow> for Stretch {
         })
     }
 }
+
+/// An upload that was promised, and the ids of its partial uploads in JSON.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct PromisedRow {
+    upload_id: String,
+    partials: String,
+}
+
+impl TryFrom<PromisedRow> for (FileId, Vec<FileId>) {
+    type Error = RepositoryError;
+
+    fn try_from(row: PromisedRow) -> Result<Self, RepositoryError> {
+        let unreadable = "an upload's id cannot be read";
+        let partials: Vec<String> =
+            serde_json::from_str(&row.partials).or_broken("partial uploads cannot be read")?;
+        let partials = partials.into_iter().map(FileId::parse);
+        let partials: Result<Vec<FileId>, _> = partials.collect();
+        let id = FileId::parse(row.upload_id).or_broken(unreadable)?;
+        Ok((id, partials.or_broken(unreadable)?))
+    }
+}

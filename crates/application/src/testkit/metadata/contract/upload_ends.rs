@@ -14,7 +14,7 @@ use crate::ports::{
     RowState,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn commit_of(lease: &Lease, generation: u64) -> Commit {
     let record = &lease.record;

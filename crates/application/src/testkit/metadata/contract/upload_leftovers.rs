@@ -1,16 +1,16 @@
 //! What is left of uploads that ended: partial ones that were used up, pieces that nobody knows the end of.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use cloakroom_domain::{FileId, UploadKind, UploadState, VersionId};
 use futures_util::future::join_all;
 
 use super::{
     Fixture, Must, file_id,
-    upload_ends::commit_of,
+    upload_ends::{SECOND, commit_of},
     uploads::{Dock, LIFETIME, MINUTE, new_upload, part, saved, version_of},
 };
-use crate::ports::{Commit, CommitError, Lease, RowState};
+use crate::ports::{COMPLETING_LEASE, Commit, CommitError, Lease, RowState};
 
 /// Behind it a request that was overtaken writes nothing any more.
 const LONG_ENOUGH: Duration = Duration::from_secs(601);
@@ -202,4 +202,44 @@ pub async fn an_upload_lives_on_as_it_did_where_no_lifetime_is_given(fixture: &d
     assert!(dock.release(&lease, Some(keep)).await);
     assert_eq!(dock.record(id).await.expires_at, renewed);
     assert_eq!(dock.record(id).await.progress.offset(), 5);
+}
+
+/// Oldest first, until it has ended or its time is over; what shows signs of life is left alone.
+pub async fn what_was_promised_and_nobody_works_at_is_found(fixture: &dyn Fixture) {
+    let dock = Dock::open(fixture).await;
+    let partials = [file_id("Отчёт 2"), file_id("a"), file_id("b")];
+    let forsaken = async |limit| {
+        let found = dock.uploads.forsaken(limit).await.must();
+        assert!(found.iter().all(|(_, of)| *of == partials), "{found:?}");
+        found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    let promise = async |id: &FileId| dock.uploads.promise(id, &partials).await.must();
+    dock.held("not promised").await;
+    let dead = dock.held("dead").await;
+    let (dead_id, generation) = (&dead.record.id, dead.record.generation);
+    assert!(dock.uploads.completing(dead_id, generation).await.must());
+    fixture.pass(SECOND).await;
+    let let_go = dock.held("let go").await;
+    assert!(dock.release(&let_go, None).await);
+    let let_go = &let_go.record.id;
+    assert!(promise(dead_id).await && promise(let_go).await);
+    fixture.pass(COMPLETING_LEASE - SECOND * 5).await;
+    assert!(forsaken(9).await.is_empty());
+    fixture.pass(SECOND * 10).await;
+    let alive = dock.held("alive").await;
+    let (id, generation) = (&alive.record.id, alive.record.generation);
+    assert!(promise(id).await);
+    assert!(dock.uploads.completing(id, generation).await.must());
+    assert_eq!(forsaken(9).await, [dead_id.clone(), let_go.clone()]);
+    assert_eq!(forsaken(1).await, slice::from_ref(dead_id));
+
+    let taken = dock.take(let_go).await;
+    let others = forsaken(9).await;
+    assert_eq!(others, slice::from_ref(dead_id), "somebody is at it");
+    assert!(dock.end(&taken, UploadState::Failed, Duration::ZERO).await);
+    assert!(!promise(let_go).await);
+    assert!(!promise(&file_id("nobody's")).await);
+    fixture.pass(LIFETIME).await;
+    assert!(forsaken(9).await.is_empty());
+    assert!(!promise(dead_id).await, "its time is over");
 }
