@@ -3,5 +3,8 @@
 
 ALTER TABLE uploads ADD COLUMN partials TEXT;
 
+-- What a partial upload was joined into, for whoever asks for the same once more.
+ALTER TABLE uploads ADD COLUMN used_by TEXT;
+
 -- The condition stands in the statement as it stands here.
 CREATE INDEX uploads_promised ON uploads (touched_at) WHERE partials IS NOT NULL AND state IN ('open', 'completing');

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     App, Error,
-    migration::{admitted, opener, try_out, unfit},
-    ports::{StoreConfig, StoreError, StoreRecord},
+    migration::{admitted, holds_what_is_stored, opener, try_out},
+    ports::{StoreConfig, StoreRecord},
 };
 
 /// A store as an operator sees it.
@@ -75,28 +75,4 @@ pub async fn change_backend_config(
         return Err(Error::Conflict("the store was changed meanwhile"));
     }
     backend_config(app).await
-}
-
-/// So many objects are looked for: single ones may be lost.
-const LOOKED_FOR: u32 = 10;
-
-/// A changed endpoint may lead to another store, which would have none of the bytes.
-async fn holds_what_is_stored(app: &App, changed: &StoreRecord) -> Result<(), Error> {
-    let stored = app.migrations.movable(changed.id, None, LOOKED_FOR).await?;
-    let opened = opener(app)?.open(changed).await;
-    let store = opened.map_err(|error| unfit("be opened", &error))?;
-    let mut outcome = Ok(());
-    for body in stored {
-        let at = &body.location;
-        match store.head(&at.bucket, &at.key).await {
-            Ok(_) => return Ok(()),
-            // It may be lost.
-            Err(error @ StoreError::NotFound) => outcome = Err(error),
-            Err(error) => {
-                outcome = Err(error);
-                break;
-            }
-        }
-    }
-    outcome.map_err(|error| unfit("find an object that is stored", &error))
 }

@@ -133,8 +133,8 @@ struct Fsck<'a> {
     report: &'a mut (dyn FnMut(FsckEvent) + Send),
     summary: FsckSummary,
     begun_at: Timestamp,
-    /// Keys whose bodies may still be on their way, for a repair.
-    pending: BTreeMap<(StoreId, Bucket), BTreeSet<ObjectKey>>,
+    /// Keys whose bodies may still be on their way, for a repair, by their buckets: one place may be in the registry twice.
+    pending: BTreeMap<Bucket, BTreeSet<ObjectKey>>,
 }
 
 impl Fsck<'_> {
@@ -173,7 +173,7 @@ impl Fsck<'_> {
     fn note_pending(&mut self, page: &[LedgerRow]) {
         for row in page.iter().filter(|row| row.state == RowState::Pending) {
             let at = row.location.clone();
-            let keys = self.pending.entry((at.store, at.bucket)).or_default();
+            let keys = self.pending.entry(at.bucket).or_default();
             keys.insert(at.key);
         }
     }
@@ -231,9 +231,9 @@ impl Fsck<'_> {
         let age = self.app.limits.pending_ttl.max(Duration::from_secs(3600));
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::from_micros(self.begun_at.micros().saturating_sub(age));
-        let spare = self.pending.remove(&(store, bucket.clone()));
+        let none = BTreeSet::new();
         let reaped = objects
-            .reap(bucket, before, &spare.unwrap_or_default())
+            .reap(bucket, before, self.pending.get(bucket).unwrap_or(&none))
             .await
             .map_err(Error::store(StoreOperation::Other))?;
         if reaped > 0 {
@@ -283,7 +283,14 @@ async fn check_object(app: &App, row: &LedgerRow, verify: bool) -> Result<Option
     let Some(expected) = row.sha256.filter(|_| verify) else {
         return Ok(None);
     };
-    match hash(app.stores.at(at).await?.as_ref(), at).await {
+    let store = app.stores.at(at).await?;
+    let mut read = hash(store.as_ref(), at).await;
+    if let Err(StoreError::Broken(_)) = read {
+        // A store that is restarted breaks off, too.
+        store.probe().await.map_err(failed)?;
+        read = hash(store.as_ref(), at).await;
+    }
+    match read {
         Ok(found) if found == expected => Ok(None),
         Ok(_) | Err(StoreError::Broken(_)) => Ok(Some(Finding::WrongHash(at.clone()))),
         Err(StoreError::NotFound) => Ok(Some(Finding::MissingObject(at.clone()))),

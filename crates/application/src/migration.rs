@@ -15,7 +15,7 @@ use std::sync::Arc;
 use cloakroom_domain::{MigrationId, StoreId};
 
 pub use self::mover::move_bodies;
-pub(crate) use self::trial::try_out;
+pub(crate) use self::trial::{holds_what_is_stored, try_out};
 use crate::{
     App, Error,
     ports::{
@@ -87,8 +87,11 @@ fn entry(app: &App, request: &MigrationRequest) -> Result<StoreRecord, Error> {
             return Ok(trial::renewed(record, Some(admitted.config)));
         }
     }
+    // The same each time, so that a place which somebody marked and died over can be asked for again.
+    let from = app.stores.current().map(|current| current.id.to_string());
+    let name = format!("{} {}", from.unwrap_or_default(), admitted.place);
     let record = StoreRecord {
-        id: StoreId::random(),
+        id: StoreId::named(&name),
         driver: admitted.driver,
         buckets: admitted.buckets,
         config: Some(admitted.config),
@@ -111,7 +114,7 @@ pub async fn preview(app: &Arc<App>, request: &MigrationRequest) -> Result<Amoun
     app.stores.refresh().await?;
     let record = entry(app, request)?;
     let prepared = trial::prepared(app, record).await?;
-    let tried = try_out(app, &prepared.record).await;
+    let tried = prepared.try_out(app).await;
     prepared.withdraw(app).await;
     tried?;
     left(app, &app.registry.all().await?, prepared.record.id).await
@@ -130,10 +133,12 @@ pub async fn migrate(
     app.stores.refresh().await?;
     let record = entry(app, request)?;
     let prepared = trial::prepared(app, record).await?;
-    match begin(app, owner, &prepared.record, request.cleanup).await {
+    match begin(app, owner, &prepared, request.cleanup).await {
         Ok(()) => {}
-        // The store may be current by now.
-        Err(error @ Error::Repository(RepositoryError::OutcomeUnknown(_))) => return Err(error),
+        // The store may be current by now, or another's request may be trying the same place.
+        Err(
+            error @ (Error::Repository(RepositoryError::OutcomeUnknown(_)) | Error::Conflict(_)),
+        ) => return Err(error),
         Err(error) => {
             prepared.withdraw(app).await;
             return Err(error);
@@ -148,15 +153,15 @@ pub async fn migrate(
 async fn begin(
     app: &Arc<App>,
     owner: &str,
-    target: &StoreRecord,
+    prepared: &trial::Prepared,
     cleanup: bool,
 ) -> Result<(), Error> {
-    let id = MigrationId::random();
+    let (id, target) = (MigrationId::random(), &prepared.record);
     let begun = app.migrations.begin(id, target.id, cleanup, owner).await?;
     let generation = begun
         .ok_or(Error::Conflict("a migration is under way"))?
         .generation;
-    if let Err(error) = try_out(app, target).await {
+    if let Err(error) = prepared.try_out(app).await {
         let (failed, why) = (MigrationState::Failed, error.to_string());
         app.migrations
             .advance(id, generation, failed, Some(&why))
@@ -200,7 +205,7 @@ async fn status_of(app: &App, migration: Migration) -> Result<MigrationStatus, E
         driver: target.map_or_else(String::new, |record| record.driver.clone()),
         left: left(app, &records, migration.target).await?,
         seconds: u64::try_from(micros / 1_000_000).unwrap_or_default(),
-        failures: app.migrations.failures(migration.id, None, LISTED).await?,
+        failures: app.migrations.failures(migration.id, LISTED).await?,
         migration,
     })
 }

@@ -57,7 +57,9 @@ pub use objects::{
 pub use permissions::{
     Check, Keep, PermissionBackend, PermissionError, Revocation, RevocationFeed, Ruling,
 };
-pub use registry::{Admitted, ConfigFault, StoreConfig, StoreOpener, StoreRecord, StoreRegistry};
+pub use registry::{
+    Admitted, ConfigFault, Mark, StoreConfig, StoreOpener, StoreRecord, StoreRegistry,
+};
 pub use resumable::{
     Ending, PartsWriter, Resumable, Resume, StoredPart, Suspended, Unfinished, WritePosition,
 };

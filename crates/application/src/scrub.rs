@@ -290,15 +290,16 @@ async fn read_patiently(app: &App, version: &Version, pace: &mut Paced) -> Resul
             Ok(hashes) => return Ok(hashes),
             Err(error) => error,
         };
-        match error {
-            StoreError::NotFound => return Err(Damage::Missing),
-            StoreError::Refused(_) | StoreError::Broken(_) => {
-                tracing::debug!(%error, version = %version.id, "a stored body cannot be read");
-                return Err(Damage::Unreadable);
-            }
-            StoreError::Unavailable(_) => {}
+        if matches!(error, StoreError::NotFound) {
+            return Err(Damage::Missing);
         }
-        attempts += usize::from(is_there(app, version).await);
+        // A store that is away, or that has stopped to let us in, says nothing of one body.
+        if is_there(app, version).await {
+            attempts = match error {
+                StoreError::Refused(_) => ATTEMPTS,
+                _ => attempts + 1,
+            };
+        }
         if attempts == ATTEMPTS || begun.elapsed() > PATIENCE {
             tracing::debug!(%error, version = %version.id, "a stored body cannot be read");
             return Err(Damage::Unreadable);

@@ -206,7 +206,7 @@ impl Stores {
         }
     }
 
-    /// Waits until a store is opened, or was since somebody waited last. For one who waits at a time.
+    /// Waits until a store is opened, or was since somebody waited last. Only one task may wait.
     pub(crate) async fn changed(&self) {
         self.0.entered.notified().await;
     }

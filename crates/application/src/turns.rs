@@ -152,6 +152,7 @@ mod tests {
             generation: turn,
             expires_at: Timestamp::from_micros(0),
             failure: None,
+            used_by: None,
         };
         Lease {
             record,

@@ -241,6 +241,9 @@ impl Upload {
             .write(data)
             .await
             .map_err(Error::store(StoreOperation::Upload))?;
+        if open.writer.holds_up_others() {
+            return Err(outcome::too_slow());
+        }
         self.renew().await
     }
 

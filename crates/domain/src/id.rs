@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::Sha256Digest;
+
 /// Why a text cannot be an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
@@ -161,6 +163,17 @@ uuid_id!(
     /// An entry of the registry of stores.
     StoreId
 );
+impl StoreId {
+    /// The identifier that this text gives, the same each time.
+    #[must_use]
+    pub fn named(text: &str) -> Self {
+        let digest = Sha256Digest::of(text.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.bytes()[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 uuid_id!(
     /// A service token's public handle, for listing and revoking it.
     TokenId

@@ -306,8 +306,8 @@ fn validators(
 ) {
     let validators = selected.validators();
     let cache = match selected.file().visibility {
-        // What came by a link is not for others, nor for longer than the link is good.
         _ if terms.is_public => settings.public_cache.as_str(),
+        // What came by a link is not for others, nor for longer than the link is good.
         Visibility::Public if terms.pass.is_none() => settings.public_cache.as_str(),
         _ => "private, no-cache",
     };

@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use actix_web::{HttpResponse, HttpServer, http::header, web};
 use cloakroom_application::{App, metrics};
 
-use crate::{caller::Caller, error::ApiError, scrub::admin_only};
+use crate::{caller::Caller, error::ApiError};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -18,8 +18,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 #[utoipa::path(method(get, head), path = "/metrics", tag = "operations",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"),
         (status = "4XX", description = "Refused", body = crate::error::Problem)))]
-pub(crate) async fn told(app: web::Data<App>, who: Caller) -> Result<HttpResponse, ApiError> {
-    admin_only(&who)?;
+pub(crate) async fn get_metrics(
+    app: web::Data<App>,
+    who: Caller,
+) -> Result<HttpResponse, ApiError> {
+    who.must_be_admin()?;
     Ok(answer(app).await)
 }
 

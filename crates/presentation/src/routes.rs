@@ -55,7 +55,7 @@ routes! { FIXED, fixed, FixedApi, mounted: false,
     "/backend-config" => { [get, head] stores::show_backend; [patch] stores::change_backend }
     "/access/explain" => { [get, head] access::explain }
     "/scrub" => { [get, head] scrub::report }
-    "/metrics" => { [get, head] metrics::told }
+    "/metrics" => { [get, head] metrics::get_metrics }
     "/objects/{bucket}" also "/objects/{bucket}/" => { [get, head] objects::list_objects }
     "/objects/{bucket}/{key}" also "/objects/{bucket}/{key:.*}" => {
         [get, head] objects::get_object; [put] objects::put_object; [delete] objects::delete_object

@@ -10,7 +10,7 @@ use cloakroom_application::{
     ports::{ScrubFinding, ScrubState},
     scrub_report,
 };
-use cloakroom_domain::{PrincipalKind, Timestamp, VersionId};
+use cloakroom_domain::{Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -89,7 +89,7 @@ pub(crate) async fn report(
     who: Caller,
     query: Query<ScrubQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    admin_only(&who)?;
+    who.must_be_admin()?;
     let after = query.cursor.as_deref().map(|cursor| {
         VersionId::parse(cursor)
             .map_err(|_| Error::BadValue("the cursor is not one of ours".to_owned()))
@@ -98,18 +98,6 @@ pub(crate) async fn report(
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(body(&app, &report)))
-}
-
-/// Whether the caller is the operator.
-///
-/// # Errors
-/// [`Error::Unauthenticated`], [`Error::KindForbidden`].
-pub(crate) fn admin_only(who: &Caller) -> Result<(), Error> {
-    match who.kind {
-        PrincipalKind::Admin => Ok(()),
-        PrincipalKind::Anonymous => Err(Error::Unauthenticated),
-        _ => Err(Error::KindForbidden),
-    }
 }
 
 fn body(app: &App, report: &ScrubReport) -> ScrubBody {

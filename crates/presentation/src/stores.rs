@@ -33,13 +33,33 @@ const fn yes() -> bool {
     true
 }
 
-/// Changes to the configuration of the current store.
+/// Changes to the configuration of the current store. What `GET` answers can be sent back as a whole.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackendPatch {
     /// Settings to change, by their names; null removes one, and a secret given as `****` stays as it is.
     #[schema(value_type = Object)]
     config: StoreConfig,
+    /// The store that is meant: if it is not the current one, nothing is changed.
+    store_id: Option<String>,
+    /// Its driver, which cannot be changed.
+    driver: Option<String>,
+    /// Where the configuration was; of no effect.
+    #[serde(rename = "from")]
+    _from: Option<String>,
+}
+
+impl BackendPatch {
+    /// The changes, if they are meant for this store.
+    fn for_store(self, current: &BackendConfig) -> Result<StoreConfig, Error> {
+        let record = &current.record;
+        let means = |given: Option<String>, is: &str| given.is_none_or(|given| given == is);
+        if means(self.driver, &record.driver) && means(self.store_id, &record.id.to_string()) {
+            return Ok(self.config);
+        }
+        let why = "driver and store_id: expected those of the current store; POST /migrate moves to another";
+        Err(Error::BadValue(why.to_owned()))
+    }
 }
 
 /// The store that takes new bodies.
@@ -243,8 +263,9 @@ pub(crate) async fn change_backend(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     who.must_be_admin()?;
-    let BackendPatch { config } = json::read(payload).await?;
+    let patch: BackendPatch = json::read(payload).await?;
     let app = app.into_inner();
+    let config = patch.for_store(&backend_config(&app).await?)?;
     let (owned, background) = (app.clone(), app.background.clone());
     let changed = background
         .finish(async move { change_backend_config(&owned, &config).await })

@@ -269,6 +269,12 @@ async fn credentials_are_changed_once_they_work_and_secrets_are_masked() {
     };
     // What was shown can be given back as it is.
     expect(patch(shown["config"].clone()).await, StatusCode::OK).await;
+    let change = admin.call(Method::PATCH, "/backend-config").json(&shown);
+    expect(change.send().await.unwrap(), StatusCode::OK).await;
+    let mut another = shown.clone();
+    another["driver"] = json!("fs");
+    let change = admin.call(Method::PATCH, "/backend-config").json(&another);
+    refused(change.send().await.unwrap(), 422, "VAL_001").await;
     for bad in [
         json!({"secret_access_key": "wrong-canary"}),
         json!({"bucket": "another-bucket"}),

@@ -1,9 +1,12 @@
 //! Who moves: one replica at a time, until another has to take over.
 
+mod carrying;
+
 use std::{
+    collections::BTreeSet,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -13,17 +16,16 @@ use cloakroom_domain::StoreId;
 use tokio::{
     sync::Semaphore,
     task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use super::{
-    copying::{Gear, MoveError, Moved, move_body},
+    copying::{Gear, MoveError},
     places::Places,
 };
 use crate::{
     App, Error, Pace,
-    ports::{MIGRATION_LEASE, Migration, MigrationState, Movable, RepositoryError},
-    with_causes,
+    ports::{MIGRATION_LEASE, Migration, MigrationState, RepositoryError},
 };
 
 /// How often a replica looks whether there is something to move that nobody moves; it also looks when it hears of a
@@ -44,10 +46,6 @@ const MOST_OF_ONE: u64 = 96;
 /// How many large bodies may wait for that while small ones pass them by.
 const WAITING: usize = 64;
 
-/// How often a body is tried in a pass, and the pause before the second time; twice as long before each further one.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(250);
-
 /// How many passes over what is left are made without anything being moved, before what is left is said to fail.
 const IDLE_PASSES: u32 = 3;
 const BETWEEN_PASSES: Duration = Duration::from_secs(1);
@@ -58,9 +56,11 @@ const LONGER: u32 = 6;
 /// So many bodies in a row that the new store does not take end a pass: it is full, or takes nothing more.
 const REFUSALS: u32 = 32;
 
-/// How often a store that is away is asked whether it is back, and how long it may take to answer.
+/// How often a store that is away is asked whether it is back.
 const AWAY: Duration = Duration::from_secs(2);
-const PROBE: Duration = Duration::from_secs(10);
+
+/// An old store that is away for longer has failed, so that a migration which can do no more ends.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Takes part in moving until `stop` is done: takes a migration that nobody carries on, and carries it on.
 pub async fn move_bodies(
@@ -99,6 +99,7 @@ pub async fn move_bodies(
             },
             on_the_way: Semaphore::new(ON_THE_WAY),
             refused: AtomicU32::new(0),
+            away: Mutex::default(),
         });
         let ended = tokio::select! {
             () = &mut stop => Ok(()),
@@ -130,7 +131,7 @@ async fn take(app: &App, owner: &str) -> Result<Option<Migration>, RepositoryErr
 
 /// Shows signs of life until the migration is another's or has ended.
 async fn lost(app: &App, migration: &Migration) {
-    let mut silent = Duration::ZERO;
+    let mut heard = Instant::now();
     loop {
         sleep(SIGN_OF_LIFE).await;
         match app
@@ -138,11 +139,11 @@ async fn lost(app: &App, migration: &Migration) {
             .renew(migration.id, migration.generation)
             .await
         {
-            Ok(true) => silent = Duration::ZERO,
+            Ok(true) => heard = Instant::now(),
             Ok(false) => return,
             // Another may have taken it over by then.
-            Err(_) if silent >= MIGRATION_LEASE => return,
-            Err(_) => silent += SIGN_OF_LIFE,
+            Err(_) if heard.elapsed() >= MIGRATION_LEASE => return,
+            Err(_) => {}
         }
     }
 }
@@ -158,6 +159,8 @@ struct Mover {
     on_the_way: Semaphore,
     /// Bodies in a row that the new store did not take.
     refused: AtomicU32,
+    /// Old stores that did not answer in this pass.
+    away: Mutex<BTreeSet<StoreId>>,
 }
 
 /// What a pass over everything that is left did.
@@ -189,11 +192,17 @@ impl Mover {
             return self.end(MigrationState::Failed, Some(why)).await;
         }
         self.app.stores.refresh().await.map_err(MoveError::Store)?;
-        let mut idle = 0;
+        let (mut idle, mut away_since) = (0, None);
         loop {
             // Before the pass: an upload that ends between the two would be in neither.
             let pending = self.pending().await?;
             let pass = self.pass().await?;
+            if self.away().is_empty() {
+                away_since = None;
+            } else if away_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+                sleep(AWAY).await;
+                continue;
+            }
             idle = if pass.moved > 0 { 0 } else { idle + 1 };
             if idle >= IDLE_PASSES && self.is_refused() {
                 let why = "the new store takes nothing more";
@@ -257,10 +266,11 @@ impl Mover {
     async fn pass(self: &Arc<Self>) -> Result<Pass, MoveError> {
         let mut pass = Pass::default();
         self.refused.store(0, Relaxed);
+        self.away().clear();
         let mut moving = JoinSet::new();
         for store in self.sources().await? {
             let mut after = None;
-            while !self.is_refused() {
+            while !self.is_refused() && !self.away().contains(&store) {
                 let movable = &self.app.migrations;
                 let page = movable.movable(store, after.as_ref(), PAGE).await?;
                 let Some(last) = page.last() else {
@@ -285,96 +295,5 @@ impl Mover {
             pass.count(carried)?;
         }
         Ok(pass)
-    }
-
-    /// Moves one body; a failure is noted. Whether it is not in the old store any more. A store that is away is waited
-    /// for, however long that is.
-    async fn carry(&self, body: &Movable) -> Result<bool, MoveError> {
-        let share = (body.size >> 20).min(MOST_OF_ONE) as u32;
-        let share = self.on_the_way.acquire_many(share).await;
-        let _share = share.map_err(|_| MoveError::Lost)?;
-        let _slot = self.slots.acquire().await.map_err(|_| MoveError::Lost)?;
-        if self.is_refused() {
-            return Ok(false);
-        }
-        let (mut pause, mut attempt) = (PAUSE, 1);
-        loop {
-            let error = match move_body(&self.app, &self.migration, &self.gear, body).await {
-                Ok(Moved::Here | Moved::Gone) => {
-                    self.refused.store(0, Relaxed);
-                    return Ok(true);
-                }
-                Err(error @ (MoveError::Lost | MoveError::Database(_))) => return Err(error),
-                Err(error) => error,
-            };
-            if let Some(store) = failing(&error, &self.migration, body)
-                && !self.answers(store).await
-            {
-                self.note(body, &error).await?;
-                self.wait_for(store).await;
-                continue;
-            }
-            if attempt == TRIES {
-                if matches!(error, MoveError::Target(_)) {
-                    self.refused.fetch_add(1, Relaxed);
-                }
-                self.note(body, &error).await?;
-                return Ok(false);
-            }
-            tracing::debug!(%error, version = %body.version, "a body was not moved yet");
-            sleep(pause).await;
-            (pause, attempt) = (pause * 2, attempt + 1);
-        }
-    }
-
-    async fn note(&self, body: &Movable, error: &MoveError) -> Result<(), MoveError> {
-        tracing::warn!(%error, version = %body.version, "a body could not be moved");
-        let (id, reason) = (self.migration.id, reason(error));
-        let noted = self
-            .app
-            .migrations
-            .note_failure(id, body.version, &body.file, &reason);
-        Ok(noted.await?)
-    }
-
-    /// Waits for a store to answer, also with another configuration than it has now.
-    async fn wait_for(&self, store: StoreId) {
-        loop {
-            sleep(AWAY).await;
-            if self.answers(store).await {
-                return;
-            }
-        }
-    }
-
-    async fn answers(&self, store: StoreId) -> bool {
-        let stores = &self.app.stores;
-        if let Err(error) = stores.refresh().await {
-            tracing::debug!(%error, "whether stores have changed is not known");
-        }
-        let Ok(store) = stores.named(store).await else {
-            return false;
-        };
-        matches!(timeout(PROBE, store.probe()).await, Ok(Ok(())))
-    }
-}
-
-/// The store that failed, if one did.
-const fn failing(error: &MoveError, migration: &Migration, body: &Movable) -> Option<StoreId> {
-    match error {
-        MoveError::Source(_) => Some(body.location.store),
-        MoveError::Target(_) => Some(migration.target),
-        _ => None,
-    }
-}
-
-/// The failure in words for the operator.
-fn reason(error: &MoveError) -> String {
-    match error {
-        MoveError::Store(Error::Internal(source)) => with_causes(source.as_ref()),
-        MoveError::Store(Error::Store { source, .. }) => with_causes(source),
-        MoveError::Source(source) => format!("the old store: {}", with_causes(source)),
-        MoveError::Target(source) => format!("the new store: {}", with_causes(source)),
-        other => other.to_string(),
     }
 }

@@ -18,31 +18,46 @@ const BODY: &[u8] = b"Cloakroom tries whether it can write, read, list and delet
 /// The account whose bucket is used where each has its own.
 const ACCOUNT: &str = "0";
 
+/// So many objects are looked for: single ones may be lost.
+const LOOKED_FOR: u32 = 10;
+
 /// An entry whose place is ready.
 pub(super) struct Prepared {
     pub(super) record: StoreRecord,
-    is_new: bool,
+    is_known: bool,
+    is_marked: bool,
 }
 
 /// Makes the place of an entry ready. A folder that is marked already keeps its id.
 pub(super) async fn prepared(app: &App, record: StoreRecord) -> Result<Prepared, Error> {
-    let id = opener(app)?
-        .prepare(&record)
-        .await
-        .map_err(|error| unfit("be opened", &error))?;
+    let opener = opener(app)?;
+    let unready = |error| unfit("be opened", &error);
+    let mark = opener.prepare(&record).await.map_err(unready)?;
     let known = app.registry.all().await?;
-    let known = known.into_iter().find(|known| known.id == id);
-    let is_new = known.is_none();
-    if is_new && id != record.id {
-        let why = "the folder is a store of another service";
-        return Err(unfit("be opened", &StoreError::Refused(why.into())));
+    let Some(known) = known.into_iter().find(|known| known.id == mark.store) else {
+        if mark.store != record.id {
+            let why = "the folder is a store of another service";
+            return Err(unready(StoreError::Refused(why.into())));
+        }
+        return Ok(Prepared {
+            record,
+            is_known: false,
+            is_marked: mark.is_new,
+        });
+    };
+    let is_own = known.id == record.id
+        || opener
+            .is_own_place(&known, &record)
+            .await
+            .map_err(unready)?;
+    if !is_own {
+        let why = "the folder is a copy of a store that is somewhere else; a new store begins without files";
+        return Err(unready(StoreError::Refused(why.into())));
     }
     Ok(Prepared {
-        is_new,
-        record: match known {
-            Some(known) => renewed(known, record.config),
-            None => record,
-        },
+        record: renewed(known, record.config),
+        is_known: true,
+        is_marked: false,
     })
 }
 
@@ -53,9 +68,21 @@ pub(super) fn renewed(known: StoreRecord, config: Option<Vec<u8>>) -> StoreRecor
 }
 
 impl Prepared {
+    /// Tries what a store has to do. One that is known has to be the one with its bytes, too.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] that says what failed; failures of the database.
+    pub(super) async fn try_out(&self, app: &App) -> Result<(), Error> {
+        try_out(app, &self.record).await?;
+        if self.is_known {
+            holds_what_is_stored(app, &self.record).await?;
+        }
+        Ok(())
+    }
+
     /// Leaves the place as it was, if nothing came of it.
     pub(super) async fn withdraw(&self, app: &App) {
-        if !self.is_new {
+        if !self.is_marked {
             return;
         }
         let Some(opener) = app.stores.opener() else {
@@ -124,4 +151,29 @@ async fn write_and_read(
     }
     let missing = StoreError::Broken("an object that is there is not listed".into());
     Err(unfit("list", &missing))
+}
+
+/// Looks whether the store of an entry that was changed has the bytes that its rows name: another address may lead to
+/// another store.
+///
+/// # Errors
+/// [`Error::BadValue`] that says what failed; failures of the database.
+pub(crate) async fn holds_what_is_stored(app: &App, changed: &StoreRecord) -> Result<(), Error> {
+    let stored = app.migrations.movable(changed.id, None, LOOKED_FOR).await?;
+    let opened = opener(app)?.open(changed).await;
+    let store = opened.map_err(|error| unfit("be opened", &error))?;
+    let mut outcome = Ok(());
+    for body in stored {
+        let at = &body.location;
+        match store.head(&at.bucket, &at.key).await {
+            Ok(_) => return Ok(()),
+            // It may be lost.
+            Err(error @ StoreError::NotFound) => outcome = Err(error),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    outcome.map_err(|error| unfit("find an object that is stored", &error))
 }

@@ -247,11 +247,10 @@ pub trait MigrationRepository: Send + Sync {
         reason: &str,
     ) -> Result<(), RepositoryError>;
 
-    /// What could not be moved, by id, behind that one.
+    /// The first `limit` of what could not be moved, by the versions' ids.
     async fn failures(
         &self,
         id: MigrationId,
-        after: Option<VersionId>,
         limit: u32,
     ) -> Result<Vec<MoveFailure>, RepositoryError>;
 }

@@ -170,7 +170,7 @@ pub trait ObjectStore: Send + Sync {
     /// Whether the store answers at all, cheaply and within 2 s.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// The driver's name: `fs`, `s3`.
+    /// The driver's name, such as `fs` or `webdav`.
     fn driver(&self) -> &'static str;
 
     /// The ability to sign addresses that anybody may use for a while; `None` where the store cannot, or where the
@@ -276,6 +276,11 @@ impl fmt::Debug for PresignedUrl {
 pub trait ObjectWriter: Send {
     /// Takes the next bytes; waits while the adapter's buffers are full.
     async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
+
+    /// Whether it has held memory for long, of a client that sends slowly, while other writers wait for some.
+    fn holds_up_others(&self) -> bool {
+        false
+    }
 
     /// Makes the object durable and visible. After an error it is neither, unless the error is
     /// [`StoreError::Unavailable`], when only the store knows.

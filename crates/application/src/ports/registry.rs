@@ -16,7 +16,7 @@ pub type StoreConfig = Map<String, Value>;
 pub struct StoreRecord {
     /// Its id.
     pub id: StoreId,
-    /// The driver: `fs`, `s3`.
+    /// The driver's name, such as `fs` or `webdav`.
     pub driver: String,
     /// How it finds buckets.
     pub buckets: BucketRule,
@@ -91,6 +91,15 @@ pub struct Admitted {
     pub config: Vec<u8>,
 }
 
+/// Whose store a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The store's id.
+    pub store: StoreId,
+    /// Whether the place was nobody's until now.
+    pub is_new: bool,
+}
+
 /// Knows the drivers: opens entries of the registry, and reads configurations.
 #[async_trait]
 pub trait StoreOpener: Send + Sync {
@@ -98,10 +107,17 @@ pub trait StoreOpener: Send + Sync {
     async fn open(&self, record: &StoreRecord) -> Result<Arc<dyn ObjectStore>, StoreError>;
 
     /// Makes a place ready to become a store of that id. A folder is marked; one that is marked already is the store
-    /// of that mark, whose id is answered.
-    async fn prepare(&self, record: &StoreRecord) -> Result<StoreId, StoreError>;
+    /// of that mark.
+    async fn prepare(&self, record: &StoreRecord) -> Result<Mark, StoreError>;
 
-    /// Undoes [`StoreOpener::prepare`] for a store that never came to be.
+    /// Whether the place of an entry, which bears the mark of a known store, is that store's own and no copy of it.
+    async fn is_own_place(
+        &self,
+        known: &StoreRecord,
+        marked: &StoreRecord,
+    ) -> Result<bool, StoreError>;
+
+    /// Takes a mark away that [`StoreOpener::prepare`] made, from a store that never came to be.
     async fn withdraw(&self, record: &StoreRecord) -> Result<(), StoreError>;
 
     /// What tells an entry from all other stores: its driver, and where it is, without credentials.

@@ -96,6 +96,11 @@ pub trait PartsWriter: Send {
     /// ends the writer: only what [`PartsWriter::durable`] tells counts from then on.
     async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
 
+    /// Whether it has held memory for long, of a client that sends slowly, while other writers wait for some.
+    fn holds_up_others(&self) -> bool {
+        false
+    }
+
     /// How many more bytes the part has room for that is being filled: parts become durable as a whole.
     /// `None`: they may be cut anywhere.
     fn until_cut(&self) -> Option<u64>;

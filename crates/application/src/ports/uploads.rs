@@ -169,6 +169,8 @@ pub struct UploadRecord {
     pub expires_at: Timestamp,
     /// What was wrong with it, once it has failed.
     pub failure: Option<String>,
+    /// What a partial upload was joined into.
+    pub used_by: Option<FileId>,
 }
 
 /// How an upload is asked for.
@@ -279,6 +281,13 @@ pub trait UploadRepository: Send + Sync {
     /// Says that its bytes are being made a file, the first time and every few seconds again. Whoever lets go of it in
     /// this state leaves it to the next who asks.
     async fn completing(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError>;
+
+    /// Says that what this holder wrote last may still arrive after it has let go, so that the next is not alone.
+    async fn loosen(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError>;
+
+    /// Lets finished partial uploads live for so long from now on, where they would end sooner.
+    async fn prolong(&self, partials: &[FileId], lifetime: Duration)
+    -> Result<(), RepositoryError>;
 
     /// Ends a partial upload whose object is whole; its body stays pending for its lifetime, and its pieces go.
     async fn finish_partial(

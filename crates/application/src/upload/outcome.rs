@@ -125,6 +125,12 @@ pub(crate) async fn clean_up(app: &App, version: VersionId, location: &Location,
     }
 }
 
+/// Its bytes came slowly while others waited for the memory that they were collected in.
+pub(crate) fn too_slow() -> Error {
+    let why = "the bytes came slowly while other uploads waited for memory; a resumable upload can be slow";
+    Error::store(StoreOperation::Upload)(StoreError::Unavailable(why.into()))
+}
+
 /// The upload's row or key went to somebody else.
 pub(super) fn lost() -> Error {
     Error::Conflict("the upload took too long and was given up")

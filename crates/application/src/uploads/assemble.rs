@@ -1,6 +1,6 @@
 //! Stretches of an upload made one object.
 
-use cloakroom_domain::{FileId, Location, UploadState, VersionId};
+use cloakroom_domain::{FileId, Location, VersionId};
 use futures_util::StreamExt;
 
 use super::{
@@ -134,8 +134,8 @@ pub(super) async fn write_object(
             return Ok(());
         }
         Ok(_) => remove(store.as_ref(), at).await?,
-        // Whoever began to write it before has left that.
-        Err(StoreError::NotFound) if record.state == UploadState::Completing => {
+        // Whoever held it before may have begun to write it.
+        Err(StoreError::NotFound) if record.generation > 1 => {
             remove(store.as_ref(), at).await?;
         }
         Err(StoreError::NotFound) => {}

@@ -17,6 +17,7 @@ use crate::{
     Error,
     hashes::Hashes,
     ports::{Ending, RepositoryError, Saved},
+    upload::outcome::too_slow,
 };
 
 /// The offset is kept at least this often while bytes come ...
@@ -93,9 +94,13 @@ impl Receiving {
         }
         self.write(data).await?;
         if self.check.is_none() {
-            self.keep_up().await?;
+            return self.keep_up().await;
         }
-        Ok(())
+        // It counts as a whole or not at all, so nothing of it can be put aside.
+        match &self.sink {
+            Some(sink) if sink.holds_up_others() => Err(too_slow()),
+            _ => Ok(()),
+        }
     }
 
     async fn write(&mut self, mut data: Bytes) -> Result<(), Error> {

@@ -110,7 +110,7 @@ async fn open(app: Arc<App>, row: NewUploadRow, size: u64) -> Result<DirectUploa
             })
         }
         Err(error) => {
-            held.terminate().await?;
+            held.terminate_after(&error).await?;
             Err(error)
         }
     }

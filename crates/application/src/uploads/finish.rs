@@ -13,7 +13,7 @@ use super::{
 use crate::{
     App, Error, StoreOperation,
     hashes::Hashes,
-    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME},
+    ports::{COMPLETING_LEASE, Commit, CommitError, CommitTarget, NUMBERS_AT_A_TIME, StoreError},
 };
 
 /// How often whoever makes a file shows a sign of life.
@@ -65,6 +65,14 @@ pub(super) async fn watched(
     let made = match outcome {
         Ok(made) => made,
         Err(error) => {
+            if let Error::Store {
+                source: StoreError::Unavailable(_),
+                ..
+            } = error
+            {
+                // What was sent last may still arrive.
+                uploads.loosen(held.id(), held.generation()).await?;
+            }
             // Parts may have been begun.
             let numbers = held.record().next_number + NUMBERS_AT_A_TIME;
             held.let_go(Some(held.unchanged(numbers))).await?;

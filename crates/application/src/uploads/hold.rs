@@ -129,7 +129,21 @@ impl Held {
     /// # Errors
     /// As [`Held::save`].
     pub(super) async fn terminate(self) -> Result<(), Error> {
-        self.end(UploadState::Terminated, None).await
+        self.end(UploadState::Terminated, None, Duration::ZERO)
+            .await
+    }
+
+    /// Ends the upload for good, since that could not be begun which it takes; what the store was asked for may still
+    /// happen.
+    ///
+    /// # Errors
+    /// As [`Held::save`].
+    pub(super) async fn terminate_after(self, error: &Error) -> Result<(), Error> {
+        let delay = match error {
+            Error::Store { source, .. } => self.app.limits.delay_after(source),
+            _ => Duration::ZERO,
+        };
+        self.end(UploadState::Terminated, None, delay).await
     }
 
     /// Ends the upload for good: what arrived can never be what was announced.
@@ -137,16 +151,21 @@ impl Held {
     /// # Errors
     /// As [`Held::save`].
     pub(super) async fn fail(self, why: &str) -> Result<(), Error> {
-        self.end(UploadState::Failed, Some(why)).await
+        self.end(UploadState::Failed, Some(why), Duration::ZERO)
+            .await
     }
 
     /// What the holder before may still be writing is removed again later.
-    async fn end(self, state: UploadState, failure: Option<&str>) -> Result<(), Error> {
-        let limits = &self.app.limits;
+    async fn end(
+        self,
+        state: UploadState,
+        failure: Option<&str>,
+        delay: Duration,
+    ) -> Result<(), Error> {
         let delay = if self.lease.is_alone {
-            Duration::ZERO
+            delay
         } else {
-            limits.uncertain_delay
+            self.app.limits.uncertain_delay
         };
         let uploads = &self.app.uploads;
         let stretches = uploads.stretches(self.id()).await?;

@@ -25,13 +25,51 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const TAKEN_UP: u32 = 4;
 
 /// Joins finished partial uploads of the same caller, in this order, and removes them. What takes longer than a caller
-/// waits is kept as promised: whatever becomes of this replica, [`take_up`] goes on with it.
+/// waits is kept as promised: whatever becomes of this replica, [`take_up`] goes on with it. Whoever asks for the same
+/// again in the same words, since the answer was lost, is told of the upload that there is.
 ///
 /// # Errors
 /// [`Error::UploadMissing`] if one is not the caller's or does not exist, [`Error::UploadGone`]; [`Error::BadValue`]
 /// for none, too many, one that is not partial, or one named twice; [`Error::Conflict`] for one that is not finished;
 /// [`Error::TooLarge`]; as `create`; failures of database and store.
 pub async fn join(
+    app: &Arc<App>,
+    who: &Principal,
+    partials: &[FileId],
+    new: NewResumable,
+) -> Result<UploadStatus, Error> {
+    let described = new.described.clone();
+    match join_anew(app, who, partials, new).await {
+        Err(Error::UploadGone) => joined_before(app, who, partials, described).await,
+        joined => joined,
+    }
+}
+
+/// The upload that just these were joined into, asked for in these words.
+async fn joined_before(
+    app: &App,
+    who: &Principal,
+    partials: &[FileId],
+    described: Option<String>,
+) -> Result<UploadStatus, Error> {
+    let mut joined = None;
+    for id in partials {
+        let used_by = super::find_own(app, who, id).await?.used_by;
+        let used_by = used_by.ok_or(Error::UploadGone)?;
+        if *joined.get_or_insert_with(|| used_by.clone()) != used_by {
+            return Err(Error::UploadGone);
+        }
+    }
+    let joined = joined.ok_or(Error::UploadGone)?;
+    let joined = super::find_own(app, who, &joined).await?;
+    let is_same = described.is_some() && joined.target.described == described;
+    if !is_same || super::is_gone(app, &joined).await? {
+        return Err(Error::UploadGone);
+    }
+    Ok(joined.into())
+}
+
+async fn join_anew(
     app: &Arc<App>,
     who: &Principal,
     partials: &[FileId],
@@ -95,9 +133,11 @@ async fn join_or_promise(
     let mut first = app.background.spawn(first);
     let outcome = match tokio::time::timeout(PATIENCE, &mut first).await {
         Ok(outcome) => outcome,
-        Err(_) if app.uploads.promise(&id, &ids).await? => return Ok(()),
-        // It ended in this moment.
-        Err(_) => first.await,
+        Err(_) => match app.uploads.promise(&id, &ids).await {
+            Ok(true) => return Ok(()),
+            // It ended in this moment, or it cannot be promised.
+            Ok(false) | Err(_) => first.await,
+        },
     };
     let outcome = outcome.map_err(|error| Error::Internal(error.into()))?;
     if outcome.is_err() {
@@ -107,6 +147,8 @@ async fn join_or_promise(
 }
 
 async fn begin(app: Arc<App>, row: NewUploadRow, partials: Vec<UploadRecord>) -> Result<(), Error> {
+    let ids: Vec<FileId> = partials.iter().map(|it| it.id.clone()).collect();
+    app.uploads.prolong(&ids, row.lifetime).await?;
     let id = app.uploads.create(row).await?.id;
     let outcome = run(&app, &id, &partials).await;
     if let Err(error) = &outcome {

@@ -67,6 +67,14 @@ impl Sink {
         written.map_err(Error::store(UPLOAD))
     }
 
+    /// Whether it has held memory for long that others wait for.
+    pub(super) fn holds_up_others(&self) -> bool {
+        match self {
+            Self::Parts(parts) => parts.writer.holds_up_others(),
+            Self::Piece(piece) => piece.writer.holds_up_others(),
+        }
+    }
+
     /// How many bytes more end where a part ends; `None` if any number does, or it is not known yet.
     pub(super) fn until_cut(&self) -> Option<u64> {
         match self {

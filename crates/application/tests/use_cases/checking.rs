@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloakroom_application::{
-    Finding, FsckEvent, FsckOptions, fsck,
+    Error, Finding, FsckEvent, FsckOptions, fsck,
     ports::{ObjectStore, WriteHints},
+    testkit::objects::{Fault, Step},
 };
 use cloakroom_domain::{AccountId, Bucket, FileId, FileName, ObjectKey};
 
@@ -90,4 +91,23 @@ async fn a_repair_takes_old_unfinished_writes_but_not_those_that_a_row_still_nam
     );
     upload.write(Bytes::from_static(b"alive")).await.unwrap();
     upload.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_read_once_more_and_a_store_that_is_away_ends_the_look() {
+    let world = World::new().await;
+    uploaded(&world, b"whole").await;
+    let options = FsckOptions {
+        verify: true,
+        repair: false,
+    };
+    world.store.fail_nth(Step::Body, 1, Fault::Break);
+    let looked = fsck(&world.app, options, &mut |_| ()).await;
+    assert_eq!(looked.unwrap().findings, 0);
+    world.store.fail_always(Step::Body, Fault::Break);
+    let looked = fsck(&world.app, options, &mut |_| ()).await;
+    assert_eq!(looked.unwrap().findings, 1);
+    world.store.fail_always(Step::Probe, Fault::Unavailable);
+    let looked = fsck(&world.app, options, &mut |_| ()).await;
+    assert!(matches!(looked, Err(Error::Store { .. })));
 }

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use cloakroom_application::{
     Background, Error,
     ports::COMPLETING_LEASE,
+    sweep,
     testkit::objects::{Fault, MemoryStore, Step, sample},
-    uploads::{Completion, join, status, take_up, terminate},
+    uploads::{Completion, NewResumable, join, status, take_up, terminate},
 };
-use cloakroom_domain::{FileId, UploadState};
+use cloakroom_domain::{FileId, Principal, UploadState, UserId};
 use tokio::runtime::{Builder, Runtime};
 
 use super::uploads::{new, stores};
@@ -149,4 +150,54 @@ fn what_was_promised_and_given_up_is_not_taken_up() {
             assert_eq!(state, UploadState::Finished);
         }
     });
+}
+
+#[tokio::test]
+async fn what_may_still_arrive_after_a_join_that_failed_is_removed_later() {
+    let world = World::new().await;
+    let body = sample(400, 26);
+    let partials = world.partials(&body).await;
+    sweep(&world.app).await.unwrap();
+    let before = world.rows().await;
+    world.store.fail_nth(Step::Finish, 1, Fault::Unavailable);
+    let failed = join(&world.app, &world.alice, &partials, new(None)).await;
+    assert!(matches!(failed, Err(Error::Store { .. })));
+    sweep(&world.app).await.unwrap();
+    assert_eq!(world.rows().await, before + 1, "the row of what may come");
+    world
+        .database
+        .pass(world.app.limits.uncertain_delay + SILENCE);
+    sweep(&world.app).await.unwrap();
+    assert_eq!(world.rows().await, before);
+}
+
+#[tokio::test]
+async fn who_asks_for_the_same_again_is_told_of_the_file_that_there_is() {
+    let world = World::new().await;
+    let body = sample(400, 27);
+    let partials = world.partials(&body).await;
+    let said = |words: &str| NewResumable {
+        described: Some(words.to_owned()),
+        ..new(None)
+    };
+    let ask = async |ids: &[FileId], words| join(&world.app, &world.alice, ids, said(words)).await;
+    let first = ask(&partials, "final").await.unwrap();
+    let again = ask(&partials, "final").await.unwrap();
+    assert_eq!((&again.id, again.state), (&first.id, UploadState::Finished));
+    for (ids, words) in [(&partials[..], "another"), (&partials[..1], "some")] {
+        let other = ask(ids, words).await;
+        assert!(matches!(other, Err(Error::UploadGone)), "{other:?}");
+    }
+    let bob = Principal {
+        user: UserId::parse("8").ok(),
+        ..world.alice.principal.clone()
+    };
+    let theirs = join(&world.app, &bob, &partials, said("final")).await;
+    assert!(matches!(theirs, Err(Error::UploadMissing)), "{theirs:?}");
+    world.assert_file(&first.id, &body, "once").await;
+    terminate(&world.app, &world.alice, &first.id)
+        .await
+        .unwrap();
+    let gone = ask(&partials, "final").await;
+    assert!(matches!(gone, Err(Error::UploadGone)), "{gone:?}");
 }

@@ -186,18 +186,25 @@ async fn what_cannot_be_read_is_told_and_read_again_in_the_next_round() {
 async fn a_store_that_is_away_is_waited_for_and_its_objects_are_no_findings() {
     let world = World::new().await;
     uploaded(&world, b"hello").await;
-    world.store.fail_always(Step::Read, Fault::Unavailable);
-    world.store.fail_always(Step::Probe, Fault::Unavailable);
-    let store = world.store.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(300)).await;
-        store.heal();
-    });
-    let begun = Instant::now();
-    let (outcome, _) = world.scrubbed().await;
-    assert_eq!(outcome, Scrubbed::Round(1));
-    assert!(begun.elapsed() >= Duration::from_secs(300));
-    assert!(world.found().await.is_empty());
+    // Silent, without anybody whom it lets in, or cutting every body off.
+    for (round, (read, probe)) in (1..).zip([
+        ((Step::Read, Fault::Unavailable), Fault::Unavailable),
+        ((Step::Read, Fault::Refuse), Fault::Refuse),
+        ((Step::Body, Fault::Break), Fault::Unavailable),
+    ]) {
+        world.store.fail_always(read.0, read.1);
+        world.store.fail_always(Step::Probe, probe);
+        let store = world.store.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            store.heal();
+        });
+        let begun = Instant::now();
+        let (outcome, _) = world.scrubbed().await;
+        assert_eq!(outcome, Scrubbed::Round(round));
+        assert!(begun.elapsed() >= Duration::from_secs(300));
+        assert!(world.found().await.is_empty());
+    }
     // One that never comes back holds up the others for a while, and not for ever.
     world.store.fail_always(Step::Read, Fault::Unavailable);
     world.store.fail_always(Step::Probe, Fault::Unavailable);

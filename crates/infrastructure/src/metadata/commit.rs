@@ -65,7 +65,9 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<FullRow, Commi
     {
         return Err(CommitError::Lost);
     }
-    if !commit.partials.is_empty() && !uploads::use_up(session, &commit.partials).await? {
+    if !commit.partials.is_empty()
+        && !uploads::use_up(session, &commit.partials, commit.version).await?
+    {
         return Err(CommitError::Lost);
     }
     if let Some(claim) = &commit.claim

@@ -86,7 +86,8 @@ pub(super) const PENDING_IN: Sql = sql! {
 };
 
 const LEAVING: Sql = sql! {
-    "SELECT count(*) FROM migrations WHERE NOT cleanup AND store_id <> $1 AND state <> 'validating'"
+    "SELECT count(*) FROM migrations AS m WHERE NOT m.cleanup AND m.store_id <> $1 AND EXISTS (SELECT 1 FROM \
+     migration_counts AS c WHERE c.migration_id = m.migration_id)"
 };
 
 const NOTE: Sql = sql! {
@@ -102,8 +103,8 @@ const FORGET: Sql = sql! {
 };
 
 const FAILURES: Sql = sql! {
-    "SELECT version_id, file_id, attempts, reason, failed_at FROM migration_failures WHERE migration_id = $1 AND \
-     version_id > $2 ORDER BY version_id LIMIT $3"
+    "SELECT version_id, file_id, attempts, reason, failed_at FROM migration_failures WHERE migration_id = $1 \
+     ORDER BY version_id LIMIT $2"
 };
 
 /// The migration, once it has been changed.
@@ -300,11 +301,9 @@ impl MigrationRepository for Database {
     async fn failures(
         &self,
         id: MigrationId,
-        after: Option<VersionId>,
         limit: u32,
     ) -> Result<Vec<MoveFailure>, RepositoryError> {
-        let after = after.map_or_else(String::new, |version| version.to_string());
-        let args = args![id.to_string(), after, limit];
+        let args = args![id.to_string(), limit];
         let rows: Vec<FailureRow> = self.reader().await?.all(FAILURES, args).await?;
         into_all(rows)
     }

@@ -136,6 +136,7 @@ macro_rules! dialect {
              uploads.filename, uploads.declared_type, uploads.visibility, uploads.metadata, uploads.digest, \
              uploads.described, uploads.version_id, uploads.store_id, uploads.bucket, uploads.key, uploads.write_id, \
              uploads.next_number, uploads.hashes, uploads.held, uploads.generation, uploads.expires_at, uploads.failure, \
+             uploads.used_by, \
              (SELECT v.encoding FROM file_versions AS v WHERE v.version_id = uploads.version_id) AS encoding, \
              (SELECT v.wrapped_key FROM file_versions AS v WHERE v.version_id = uploads.version_id) AS wrapped_key"
         )

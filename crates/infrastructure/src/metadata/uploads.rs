@@ -59,6 +59,15 @@ const COMPLETING: Sql = sql! {
     "UPDATE uploads SET state = 'completing', touched_at = ", NOW, " WHERE uploads.upload_id = $3 AND ", HELD
 };
 
+const LOOSEN: Sql = sql! {
+    "UPDATE uploads SET loose_below = next_number WHERE uploads.upload_id = $3 AND ", HELD
+};
+
+const PROLONG: Sql = sql! {
+    "UPDATE uploads SET expires_at = ", NOW, " + $2 WHERE uploads.kind = 'partial' AND uploads.state = 'finished' AND \
+     uploads.expires_at > ", NOW, " AND uploads.expires_at < ", NOW, " + $2 AND uploads.upload_id ", EACH
+};
+
 const PROMISE: Sql = sql! {
     "UPDATE uploads SET partials = $3 WHERE uploads.upload_id = $2 AND uploads.state IN ('open', 'completing') AND \
      (uploads.expires_at > ", NOW, " OR ", COMPLETING, ")"
@@ -164,6 +173,23 @@ impl UploadRepository for Database {
         let mut session = self.writer().await?;
         let args = args![lease(), signed(generation)?, id.as_str()];
         Ok(session.run(COMPLETING, args).await? == 1)
+    }
+
+    async fn loosen(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError> {
+        let mut session = self.writer().await?;
+        let args = args![lease(), signed(generation)?, id.as_str()];
+        Ok(session.run(LOOSEN, args).await? == 1)
+    }
+
+    async fn prolong(
+        &self,
+        partials: &[FileId],
+        lifetime: Duration,
+    ) -> Result<(), RepositoryError> {
+        let partials: Vec<&str> = partials.iter().map(FileId::as_str).collect();
+        let mut session = self.writer().await?;
+        let args = args![json!(partials).to_string(), micros(lifetime)];
+        session.run(PROLONG, args).await.map(drop)
     }
 
     async fn finish_partial(

@@ -98,6 +98,10 @@ impl ObjectWriter for SealedWriter {
         Ok(())
     }
 
+    fn holds_up_others(&self) -> bool {
+        self.inner.holds_up_others()
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         if self.failed {
             return Err(failed_before());

@@ -1,6 +1,6 @@
 //! Memory for bodies on their way, shared by every store of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use tokio::sync::Semaphore;
 
@@ -44,6 +44,8 @@ pub struct WriteBudget {
 pub(super) struct Pool {
     pub(super) free: Arc<Semaphore>,
     pub(super) size: u32,
+    /// How many wait for some of it.
+    pub(super) waiting: Arc<AtomicUsize>,
 }
 
 impl Pool {
@@ -51,6 +53,7 @@ impl Pool {
         Self {
             free: Arc::new(Semaphore::new(size as usize)),
             size,
+            waiting: Arc::default(),
         }
     }
 }

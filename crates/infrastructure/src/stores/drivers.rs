@@ -9,7 +9,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use cloakroom_application::ports::{ObjectStore, StoreError};
 use cloakroom_domain::{Bucket, BucketRule};
@@ -244,6 +244,50 @@ impl DriverSettings {
             .map_err(|error| StoreError::Refused(error.into()))
     }
 
+    /// Where the store is, as one text: the same for every way to log in. A folder that is written in another way is
+    /// known by its mark.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let parts = match self {
+            Self::Fs(fs) => [fs.path.to_string_lossy().into_owned(), String::new()],
+            Self::S3(it) => [bare(&it.endpoint), String::new()],
+            // What a root is relative to may be the user's.
+            Self::Webdav(it) => [
+                bare(&it.endpoint),
+                format!(
+                    "{} {}",
+                    named(it.username.as_ref()),
+                    bare(named(it.root.as_ref()))
+                ),
+            ],
+            Self::Sftp(it) => [
+                bare(&it.endpoint),
+                format!(
+                    "{} {}",
+                    it.user,
+                    named(it.root.as_ref()).trim_end_matches('/')
+                ),
+            ],
+            Self::Azblob(it) => [
+                bare(&it.endpoint),
+                format!("{} {}", it.container, bare(named(it.root.as_ref()))),
+            ],
+            Self::Gcs(it) => [
+                bare(named(it.endpoint.as_ref())),
+                format!("{} {}", it.bucket, bare(named(it.root.as_ref()))),
+            ],
+            Self::Gdrive(it) | Self::Onedrive(it) | Self::Dropbox(it) => {
+                [named(it.client_id.as_ref()).to_owned(), bare(it.root())]
+            }
+        };
+        let buckets = match self.buckets() {
+            Ok(BucketRule::Fixed(bucket)) => bucket.to_string(),
+            Ok(BucketRule::PerAccount(prefix)) => format!("{prefix}-*"),
+            Err(_) => String::new(),
+        };
+        format!("{} {} {buckets}", self.driver(), parts.join(" "))
+    }
+
     /// Opens the store; a folder is made if it is not there, anybody else is asked nothing yet.
     ///
     /// The guard decides where the store may be.
@@ -256,8 +300,28 @@ impl DriverSettings {
         guard: Guard,
     ) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let budget = budgets.write.clone();
+        match self {
+            Self::Fs(fs) => Ok(Arc::new(open_folder(fs.path.clone(), budgets).await?)),
+            Self::Sftp(it) => {
+                let place = it.place().ok_or_else(|| refused("no address of a host"))?;
+                Ok(Arc::new(sftp(&place, guard, budget).await?))
+            }
+            other => {
+                // Clients read the certificates that this machine trusts.
+                let other = other.clone();
+                off_the_loop(move || other.client(guard, budget)).await
+            }
+        }
+    }
+
+    /// A store that is reached over HTTP.
+    fn client(
+        &self,
+        guard: Guard,
+        budget: WriteBudget,
+    ) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let store = match self {
-            Self::Fs(fs) => return open_folder(fs, budgets.clone()).await,
+            Self::Fs(_) | Self::Sftp(_) => return Err(refused("not reached over HTTP")),
             Self::S3(s3) => {
                 let settings = S3Settings {
                     guard,
@@ -266,10 +330,6 @@ impl DriverSettings {
                 return Ok(Arc::new(S3Store::new(&settings, budget)?));
             }
             Self::Webdav(it) => webdav(&WebdavSettings::from(it), guard, budget)?,
-            Self::Sftp(it) => {
-                let place = it.place().ok_or_else(|| refused("no address of a host"))?;
-                sftp(&place, guard, budget).await?
-            }
             Self::Azblob(it) => {
                 admit(guard, &it.endpoint)?;
                 opendal::azblob(&it.place(), guard, budget)?
@@ -288,6 +348,15 @@ impl DriverSettings {
     }
 }
 
+/// Without slashes at its ends.
+fn bare(text: &str) -> String {
+    text.trim_matches('/').to_owned()
+}
+
+fn named(text: Option<&String>) -> &str {
+    text.map_or("", String::as_str)
+}
+
 fn refused(why: &'static str) -> StoreError {
     StoreError::Refused(why.into())
 }
@@ -297,19 +366,27 @@ fn account(config: &AccountConfig) -> Result<opendal::Account, StoreError> {
     account.map_err(|error| StoreError::Refused(error.into()))
 }
 
-async fn open_folder(
-    config: &FsConfig,
-    budgets: Budgets,
-) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    let path = config.path.clone();
+/// Opens a folder, which is made if it is not there.
+///
+/// # Errors
+/// It cannot be opened or made.
+pub async fn open_folder(path: PathBuf, budgets: &Budgets) -> Result<FsStore, StoreError> {
     let options = FsOptions {
-        read_budget: budgets.read,
-        write_budget: budgets.write,
+        read_budget: budgets.read.clone(),
+        write_budget: budgets.write.clone(),
     };
-    let opening = tokio::task::spawn_blocking(move || FsStore::open(path, options));
-    let opened = opening.await;
-    let store = opened.map_err(|died| StoreError::Unavailable(died.into()))??;
-    Ok(Arc::new(store))
+    off_the_loop(move || FsStore::open(path, options)).await
+}
+
+/// Does something that may wait for the disk on a thread that may.
+///
+/// # Errors
+/// Those of the work; [`StoreError::Unavailable`] if it died.
+pub async fn off_the_loop<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|died| StoreError::Unavailable(died.into()))?
 }
 
 fn admit(guard: Guard, endpoint: &str) -> Result<(), StoreError> {

@@ -120,8 +120,8 @@ fn is_forbidden_v4(address: Ipv4Addr) -> bool {
 
 fn is_forbidden_v6(address: Ipv6Addr) -> bool {
     let words = address.segments();
-    // Amazon's and Google's services for their machines, in the private range.
-    let metadata = matches!(words, [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, ..]);
+    // Amazon's, Scaleway's and Google's services for their machines, in the private range.
+    let metadata = matches!(words, [0xfd00, 0x0ec2 | 0x0042, ..] | [0xfd20, 0x00ce, ..]);
     // All nodes of a link, by their interface or at once.
     let link_local = words[0] & 0xffc0 == 0xfe80 || matches!(words[0] & 0xff0f, 0xff01 | 0xff02);
     metadata || link_local || embedded(words).is_some_and(is_forbidden_v4)
@@ -167,6 +167,7 @@ mod tests {
             "ff01::2",
             "fd00:ec2::254",
             "fd00:ec2::23",
+            "fd00:42::42",
             "fd20:ce::254",
             "::ffff:169.254.169.254",
             "::ffff:100.100.100.200",

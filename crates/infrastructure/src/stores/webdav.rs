@@ -57,7 +57,7 @@ impl Remote for Webdav {
         let size = body.iter().map(|bytes| bytes.len() as u64).sum();
         let put = || async move {
             self.0.make_parent(path).await?;
-            let request = self.0.request(Method::PUT, path)?;
+            let request = self.0.request(Method::PUT, path);
             let request = request.header(CONTENT_LENGTH, size).body(whole(body));
             let outcome = self.0.done(request.send(), limits::write(size)).await;
             if outcome.is_err() {
@@ -83,7 +83,7 @@ impl Remote for Webdav {
         range: Option<ByteRange>,
     ) -> Result<(u64, ByteStream), StoreError> {
         let get = || async move {
-            let mut request = self.0.request(Method::GET, path)?;
+            let mut request = self.0.request(Method::GET, path);
             if let Some(range) = range {
                 let field = format!("bytes={}-{}", range.start, range.end - 1);
                 request = request.header(RANGE, field);
@@ -154,7 +154,7 @@ impl Remote for Webdav {
 
     async fn remove(&self, path: &str) -> Result<bool, StoreError> {
         let remove = || async move {
-            let request = self.0.request(Method::DELETE, path)?;
+            let request = self.0.request(Method::DELETE, path);
             self.0.done(request.send(), limits::ATTEMPT).await
         };
         match with_retries(limits::CALL, remove).await {
@@ -197,9 +197,9 @@ fn states(field: &str, range: ByteRange) -> bool {
 impl Client {
     async fn rename(&self, from: &str, to: &str, size: u64) -> Result<(), StoreError> {
         self.make_parent(to).await?;
-        let destination = self.url(to)?;
+        let destination = self.url(to);
         let request = self
-            .request(method("MOVE"), from)?
+            .request(method("MOVE"), from)
             .header("Destination", destination.as_str())
             .header("Overwrite", "T");
         let answer = tokio::time::timeout(limits::rename(size), request.send()).await;

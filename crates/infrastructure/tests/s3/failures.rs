@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cloakroom_application::{
     ports::{ObjectStore, StoreError, WriteHints},
-    testkit::objects::sample,
+    testkit::objects::{collect, sample},
 };
 use cloakroom_domain::{Bucket, ByteRange, ObjectKey, Timestamp};
 use tokio::{
@@ -240,4 +240,65 @@ async fn relay(client: TcpStream, to: Arc<str>, words: &[u8]) {
         }
     }
     back.abort();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_object_is_read_only_so_far() {
+    let filler = "x".repeat(9 * MIB);
+    let listed = format!("<ListBucketResult><!--{filler}--></ListBucketResult>");
+    let failed = format!("<Error><Code>Odd</Code><Message>{filler}</Message></Error>");
+    let fake = Fake::start(move |asked| match asked.target.as_str() {
+        target if target.contains("list-type") => ok(&listed),
+        target if target.contains("/o/") => ok(&filler),
+        _ => Reply::Answer(400, "", failed.clone()),
+    })
+    .await;
+    let store = store(&fake.settings());
+    assert!(store.list(&bucket(), "", None, 10).await.is_err());
+    let refused = read(&fake, None).await.unwrap_err();
+    let told = format!("{refused:?}");
+    assert!(told.len() < 2000, "{} bytes are told", told.len());
+    let object = ObjectKey::parse("o/large").unwrap();
+    let body = store.read(&bucket(), &object, None).await.unwrap();
+    assert_eq!(collect(body).await.unwrap().len(), 9 * MIB);
+}
+
+#[tokio::test]
+async fn a_list_of_unfinished_uploads_that_does_not_go_on_is_left() {
+    let fake = Fake::start(|asked| match asked.method.as_str() {
+        "GET" => ok(
+            "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>\
+             <NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>\
+             </ListMultipartUploadsResult>",
+        ),
+        _ => usual(asked),
+    })
+    .await;
+    let store = store(&fake.settings());
+    let (none, now) = (BTreeSet::new(), Timestamp::from_micros(1));
+    let reaped = store.reap(&bucket(), now, &none).await;
+    assert!(matches!(reaped, Err(StoreError::Broken(_))));
+    assert_eq!(fake.asked("GET", "uploads").len(), 2);
+}
+
+#[tokio::test]
+async fn unfinished_uploads_of_others_in_the_bucket_are_left_alone() {
+    let ours = key();
+    let listed = format!(
+        "<ListMultipartUploadsResult>\
+         <Upload><Key>{ours}</Key><UploadId>ours</UploadId></Upload>\
+         <Upload><Key>backup/2026.tar</Key><UploadId>theirs</UploadId></Upload>\
+         </ListMultipartUploadsResult>"
+    );
+    let fake = Fake::start(move |asked| match asked.method.as_str() {
+        "GET" => ok(&listed),
+        _ => usual(asked),
+    })
+    .await;
+    let store = store(&fake.settings());
+    let now = Timestamp::from_micros(1_700_000_000_000_000);
+    let reaped = store.reap(&bucket(), now, &BTreeSet::new()).await;
+    assert_eq!(reaped.unwrap(), 1);
+    assert_eq!(fake.asked("DELETE", "uploadId=ours").len(), 1);
+    assert_eq!(fake.asked("DELETE", "uploadId=theirs").len(), 0);
 }

@@ -142,3 +142,34 @@ async fn a_server_that_is_not_there_is_unavailable_soon() {
     assert!(matches!(head, Err(StoreError::Unavailable(_))), "{head:?}");
     assert!(begun.elapsed() <= Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn who_fills_a_part_slowly_holds_up_others_only_while_there_are_any() {
+    let fake = Fake::start(usual).await;
+    // Room for two parts.
+    let store = S3Store::new(&fake.settings(), WriteBudget::new(0)).unwrap();
+    let begin = async || {
+        let hints = WriteHints::default();
+        store.begin(&bucket(), &key(), hints).await.unwrap()
+    };
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut writer = begin().await;
+        writer.write(sample(2 * MIB, 1)).await.unwrap();
+        slow.push(writer);
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert!(!slow[0].holds_up_others(), "nobody waits");
+    let mut late = begin().await;
+    let bytes = sample(2 * MIB, 2);
+    let write = late.write(bytes);
+    tokio::pin!(write);
+    let waited = tokio::time::timeout(Duration::from_millis(1), &mut write).await;
+    assert!(waited.is_err(), "there was memory for a third");
+    assert!(slow[0].holds_up_others());
+    drop(slow.remove(0));
+    tokio::time::resume();
+    write.await.unwrap();
+    assert!(!slow[0].holds_up_others(), "nobody waits any more");
+}

@@ -25,6 +25,10 @@ const PAGE: u32 = 1000;
 pub(crate) async fn run(config: &Config, once: bool, output: Output) -> Result<bool, Failure> {
     let looked = async {
         let (app, database) = wiring::for_commands(config).await?;
+        if once {
+            // Without its key a body that is as it should be would be found unreadable.
+            wiring::sealing::check(config, database.as_ref()).await?;
+        }
         let looked = look(&app, once, output).await;
         app.background.idle().await;
         database.close().await;

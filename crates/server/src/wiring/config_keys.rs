@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -50,6 +50,11 @@ fn make(folder: &Path, path: &Path) -> Result<(), Failure> {
     options.write(true).create(true).truncate(true).mode(MODE);
     let mut file = options.open(&draft).map_err(failed)?;
     writeln!(file, "{}", key.as_str()).map_err(failed)?;
+    // A command that root runs must not leave a key that the service cannot read.
+    let owner = fs::metadata(folder).map_err(failed)?;
+    if file.metadata().map_err(failed)?.uid() != owner.uid() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    }
     file.sync_all().map_err(failed)?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft).map_err(failed)?;

@@ -2,26 +2,27 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use cloakroom_application::ports::{
-    Admitted, ConfigFault, ObjectStore, Sealing, StoreConfig, StoreError, StoreOpener, StoreRecord,
+    Admitted, ConfigFault, Mark, ObjectStore, Sealing, StoreConfig, StoreError, StoreOpener,
+    StoreRecord,
 };
-use cloakroom_domain::{BucketRule, StoreId};
+use cloakroom_domain::StoreId;
 use cloakroom_infrastructure::{
     sealing::MasterKeys,
     stores::{
-        drivers::{Budgets, Driver, DriverSettings, MASK},
-        fs::{FsOptions, FsStore},
+        drivers::{Budgets, Driver, DriverSettings, MASK, off_the_loop, open_folder},
+        fs::FsStore,
         guard::Guard,
         s3::{S3Settings, S3Store},
     },
 };
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 
 const NO_KEY: &str = "the configuration of a store is kept sealed, and there is no key for that: set \
                       CLOAKROOM_CONFIG_KEY on every replica (`cloakroom encryption new-key` prints one)";
@@ -111,18 +112,10 @@ impl RegistryOpener {
         let sealed = keys.seal(text.as_bytes(), &context(driver));
         Ok(Admitted {
             driver: driver.as_str().to_owned(),
-            place: place(&settings, config, &buckets),
+            place: settings.place(),
             buckets,
             config: sealed.map_err(|_| ConfigFault::NoKey(NO_KEY))?,
         })
-    }
-
-    async fn folder(&self, path: PathBuf) -> Result<FsStore, StoreError> {
-        let options = FsOptions {
-            read_budget: self.budgets.read.clone(),
-            write_budget: self.budgets.write.clone(),
-        };
-        off_the_loop(move || FsStore::open(path, options)).await
     }
 }
 
@@ -133,7 +126,7 @@ impl StoreOpener for RegistryOpener {
         let is_configured = record.config.is_none();
         match known.settings {
             DriverSettings::Fs(fs) => {
-                let folder = self.folder(fs.path.clone()).await?;
+                let folder = open_folder(fs.path.clone(), &self.budgets).await?;
                 let id = record.id;
                 let checked = move || belongs(&folder, &fs.path, id).map(|()| folder);
                 let folder = off_the_loop(checked).await?;
@@ -158,19 +151,29 @@ impl StoreOpener for RegistryOpener {
         }
     }
 
-    async fn prepare(&self, record: &StoreRecord) -> Result<StoreId, StoreError> {
+    async fn prepare(&self, record: &StoreRecord) -> Result<Mark, StoreError> {
+        let store = record.id;
         let DriverSettings::Fs(fs) = self.known(record)?.settings else {
-            return Ok(record.id);
+            let is_new = false;
+            return Ok(Mark { store, is_new });
         };
-        let id = record.id;
         let path = fs.path.clone();
         off_the_loop(move || is_free(&path)).await?;
-        let folder = self.folder(fs.path).await?;
-        off_the_loop(move || match folder.marker()? {
-            Some(marked) => Ok(marked),
-            None => folder.mark(id),
-        })
-        .await
+        let folder = open_folder(fs.path, &self.budgets).await?;
+        off_the_loop(move || marked(&folder, store)).await
+    }
+
+    async fn is_own_place(
+        &self,
+        known: &StoreRecord,
+        marked: &StoreRecord,
+    ) -> Result<bool, StoreError> {
+        match (self.known(known)?.settings, self.known(marked)?.settings) {
+            (DriverSettings::Fs(known), DriverSettings::Fs(marked)) => {
+                off_the_loop(move || is_one_folder(&known.path, &marked.path)).await
+            }
+            (known, marked) => Ok(known.place() == marked.place()),
+        }
     }
 
     async fn withdraw(&self, record: &StoreRecord) -> Result<(), StoreError> {
@@ -178,7 +181,7 @@ impl StoreOpener for RegistryOpener {
             return Ok(());
         };
         let id = record.id;
-        let folder = self.folder(fs.path).await?;
+        let folder = open_folder(fs.path, &self.budgets).await?;
         off_the_loop(move || folder.unmark(id)).await
     }
 
@@ -191,8 +194,7 @@ impl StoreOpener for RegistryOpener {
     }
 
     fn place(&self, record: &StoreRecord) -> Result<String, StoreError> {
-        let Known { config, settings } = self.known(record)?;
-        Ok(place(&settings, &config, &record.buckets))
+        Ok(self.known(record)?.settings.place())
     }
 
     fn shown(&self, record: &StoreRecord) -> Result<StoreConfig, StoreError> {
@@ -239,32 +241,27 @@ fn context(driver: Driver) -> String {
     format!("configuration of a {driver} store")
 }
 
-/// Where a store is, without credentials.
-fn place(settings: &DriverSettings, config: &StoreConfig, buckets: &BucketRule) -> String {
-    let tail = match buckets {
-        BucketRule::Fixed(bucket) => bucket.to_string(),
-        BucketRule::PerAccount(prefix) => format!("{prefix}-*"),
-    };
-    match settings {
-        // A folder that is written in another way is known by its mark.
-        DriverSettings::Fs(fs) => format!("fs {}", fs.path.display()),
-        DriverSettings::S3(s3) => format!("s3 {} {tail}", s3.endpoint.trim_end_matches('/')),
-        other => {
-            let driver = other.driver();
-            let mut shown = driver.masked(config);
-            for secret in driver.secrets() {
-                shown.remove(secret);
-            }
-            format!("{driver} {}", Value::Object(shown))
-        }
+/// Marks a folder with that id, unless it has a mark.
+fn marked(folder: &FsStore, id: StoreId) -> Result<Mark, StoreError> {
+    if let Some(store) = folder.marker()? {
+        let is_new = false;
+        return Ok(Mark { store, is_new });
     }
+    let store = folder.mark(id)?;
+    let is_new = store == id;
+    Ok(Mark { store, is_new })
 }
 
-async fn off_the_loop<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let done = spawn_blocking(work).await;
-    done.map_err(|died| StoreError::Unavailable(died.into()))?
+/// Whether two paths lead to one folder, or the folder of the first has been moved to the second.
+fn is_one_folder(known: &Path, marked: &Path) -> Result<bool, StoreError> {
+    let failed = |error: io::Error| StoreError::Refused(error.into());
+    let known = match fs::metadata(known) {
+        Ok(known) => known,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(failed(error)),
+    };
+    let marked = fs::metadata(marked).map_err(failed)?;
+    Ok((known.dev(), known.ino()) == (marked.dev(), marked.ino()))
 }
 
 /// Whether a folder is a store already, or has no file in it: a store that was only tried leaves folders.

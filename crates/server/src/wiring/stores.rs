@@ -15,8 +15,8 @@ use cloakroom_infrastructure::{
     metadata::Database,
     stores::{
         ReadBudget, WriteBudget,
-        drivers::{Budgets, DEFAULT_BUCKET},
-        fs::{FsOptions, FsStore},
+        drivers::{Budgets, DEFAULT_BUCKET, off_the_loop, open_folder},
+        fs::FsStore,
         s3::S3Store,
     },
 };
@@ -88,22 +88,25 @@ async fn opened(
     let unopened = stores.refresh().await;
     let unopened =
         unopened.map_err(|error| Failure::because("the stores of the registry", &error))?;
-    let Some((_, error)) = unopened.first() else {
+    if unopened.is_empty() {
         return Ok(stores);
-    };
+    }
     let records = database.all().await.map_err(|error| unreadable(&error))?;
     let current = records.iter().find(|record| record.is_current);
     if current.is_some_and(|current| needs_s3(config, current)) {
         return Err(s3_missing());
     }
-    if current.is_none() || stores.current().is_none() {
-        return Err(Failure::because("the stores of the registry", error));
+    for (id, error) in &unopened {
+        if current.is_none_or(|current| current.id == *id) {
+            return Err(Failure::because(&format!("the store {id}"), error));
+        }
+        // What everything was moved away from may be gone.
+        tracing::warn!(
+            store = %id,
+            error = with_causes(error),
+            "a store that takes no new files cannot be opened; what is still in it cannot be read"
+        );
     }
-    // What everything was moved away from may be gone.
-    tracing::warn!(
-        error = with_causes(error),
-        "a store that takes no new files cannot be opened; what is still in it cannot be read"
-    );
     Ok(stores)
 }
 
@@ -156,13 +159,11 @@ async fn with_folder<T: Send + 'static>(
     data_folder::make(config)?;
     let path = folder(config);
     let what = format!("the folder {}", path.display());
-    let options = FsOptions {
-        read_budget: budgets.read.clone(),
-        write_budget: budgets.write.clone(),
+    let done = async {
+        let folder = open_folder(path, budgets).await?;
+        off_the_loop(move || work(&folder)).await
     };
-    let done = tokio::task::spawn_blocking(move || work(&FsStore::open(path, options)?)).await;
-    done.map_err(|error| Failure::because(&what, &error))?
-        .map_err(|error| Failure::because(&what, &error))
+    done.await.map_err(|error| Failure::because(&what, &error))
 }
 
 /// The folder as a store for the registry, marked with its id; whether the marker is new.
@@ -252,6 +253,11 @@ fn say_what_differs(config: &Config, configured: &StoreRecord, records: &[StoreR
             configured = configured.driver,
             in_use = current.driver,
             "CLOAKROOM_STORE differs from the database, which wins: new files go where the database says"
+        );
+    } else if config.store.driver == Driver::S3 && current.config.is_some() {
+        tracing::warn!(
+            "the S3 settings in use are those of the database, changed by PATCH /backend-config or POST /migrate; \
+             CLOAKROOM_S3_* are not looked at"
         );
     } else if config.store.driver == Driver::S3 && current.buckets != configured.buckets {
         tracing::warn!(

@@ -10,7 +10,7 @@ use cloakroom_tests::{
 };
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{KEY, LOST_KEYS, assert_reads, new_key};
 
@@ -34,6 +34,26 @@ async fn a_service_does_not_start_without_a_key_that_files_are_sealed_under() {
             assert_eq!(keys.code, 1, "{}", keys.stderr);
             let line = format!("{old_id}  missing  1 bodies");
             assert!(keys.stdout.contains(&line), "{}", keys.stdout);
+            // What would call a body damaged, or copy it, needs the key as well.
+            let settings = stand.data_dir().join("new.json");
+            let new = json!({ "path": stand.data_dir().join("new") });
+            fs::write(&settings, new.to_string()).unwrap();
+            let settings = settings.to_str().unwrap();
+            for command in [
+                &["scrub", "--once"][..],
+                &[
+                    "storage",
+                    "migrate",
+                    "--driver",
+                    "fs",
+                    "--settings",
+                    settings,
+                ],
+            ] {
+                let refused = stand.run(command).await;
+                assert_eq!(refused.code, 2, "{command:?}: {}", refused.stderr);
+                assert!(refused.stderr.contains(&old_id), "{}", refused.stderr);
+            }
         }
         // Behind another key, in whatever spelling, it is enough.
         let both = format!("{other} # new\n  {} # old\n", old.trim_end_matches('='));

@@ -1,6 +1,11 @@
 //! Stores that everything was moved away from.
 
-use cloakroom_tests::{client::expect, inspect::files_below, servers::garage, stand::Stand};
+use cloakroom_tests::{
+    client::{expect, refused},
+    inspect::files_below,
+    servers::garage,
+    stand::Stand,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -57,5 +62,30 @@ async fn what_is_kept_in_the_old_store_is_not_repaired_away() {
     let looked = stand.run(&["fsck", "--repair"]).await;
     assert_eq!(looked.code, 0, "{}", looked.stdout);
     assert_eq!(files_below(&home).len(), FILES as usize);
+    assert_readable(&stand, &known).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_the_folder_is_refused_and_the_folder_by_another_path_is_not_a_copy() {
+    let stand = Stand::with(QUICK).await;
+    let known = uploaded(&stand.user(), [1000; 3]).await;
+    let home = stand.data_dir().join("objects");
+    let (copy, other_path) = (stand.data_dir().join("copy"), stand.data_dir().join("link"));
+    let copied = std::process::Command::new("cp")
+        .args(["-a".as_ref(), home.as_os_str(), copy.as_os_str()])
+        .status();
+    assert!(copied.unwrap().success());
+    let admin = stand.admin();
+    let answer = admin
+        .post("/migrate")
+        .json(&fs(&copy))
+        .send()
+        .await
+        .unwrap();
+    let problem = refused(answer, 422, "VAL_001").await;
+    assert!(problem.to_string().contains("copy"), "{problem}");
+    std::os::unix::fs::symlink(&home, &other_path).unwrap();
+    begin(&admin, &fs(&other_path)).await;
+    assert_all_moved(&stand, 0).await;
     assert_readable(&stand, &known).await;
 }

@@ -209,6 +209,16 @@ async fn of_many_finals_of_the_same_partial_uploads_at_once_one_gets_them() {
             assert_eq!(status, StatusCode::GONE);
         }
     }
+    // Whoever comes after it was done is told of it.
+    files.dedup();
     assert_eq!(files.len(), 1, "{files:?}");
+    let again = tus.join(&[&paths[0], &paths[1]]).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::CREATED);
+    let told = path_of(header(&again, "location")).replace("/uploads", "");
+    assert_eq!(told, files[0]);
+    for other in [vec![&*paths[1], &*paths[0]], vec![&*paths[0]]] {
+        let other = tus.join(&other).send().await.unwrap();
+        assert_eq!(other.status(), StatusCode::GONE);
+    }
     assert!(tus.client().bytes(&files[0]).await == [first, second].concat());
 }

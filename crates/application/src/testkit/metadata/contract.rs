@@ -159,6 +159,8 @@ macro_rules! metadata_contract {
             upload_leftovers::what_no_stretch_names_goes_later_than_what_one_does
             upload_leftovers::an_upload_lives_on_as_it_did_where_no_lifetime_is_given
             upload_leftovers::what_was_promised_and_nobody_works_at_is_found
+            upload_leftovers::who_comes_after_a_write_of_unknown_end_is_not_alone
+            upload_leftovers::partial_uploads_live_as_long_as_what_is_joined_of_them
             registry::the_first_store_is_seeded_once
             registry::of_many_seeds_at_once_one_is_entered
             registry::the_database_answers

@@ -201,6 +201,9 @@ impl State {
         };
         for partial in &commit.partials {
             self.end_upload(partial, UploadState::Terminated, 0);
+            if let Some(row) = self.uploads.get_mut(partial) {
+                row.record.used_by = Some(id.clone());
+            }
         }
         let now = self.instant();
         let number = self.point(&id, commit, now)?;

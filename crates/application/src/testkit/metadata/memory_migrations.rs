@@ -261,7 +261,7 @@ impl MigrationRepository for MemoryDatabase {
         let state = self.state();
         let mut begun = state.migrations.iter().map(|row| &row.migration);
         let leaves = |it: &Migration| !it.cleanup && it.target != store;
-        Ok(begun.any(|it| leaves(it) && it.state != MigrationState::Validating))
+        Ok(begun.any(|it| leaves(it) && it.moved.objects > 0))
     }
 
     async fn switch(
@@ -324,13 +324,11 @@ impl MigrationRepository for MemoryDatabase {
     async fn failures(
         &self,
         id: MigrationId,
-        after: Option<VersionId>,
         limit: u32,
     ) -> Result<Vec<MoveFailure>, RepositoryError> {
         let state = self.state();
         let row = state.migrations.iter().find(|row| row.migration.id == id);
         let all = row.into_iter().flat_map(|row| row.failures.values());
-        let behind = all.filter(|it| after.is_none_or(|after| it.version > after));
-        Ok(behind.take(limit as usize).cloned().collect())
+        Ok(all.take(limit as usize).cloned().collect())
     }
 }

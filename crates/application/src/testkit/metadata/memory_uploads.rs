@@ -43,6 +43,7 @@ impl UploadRepository for MemoryDatabase {
             generation: 0,
             expires_at: Timestamp::from_micros(now + micros(new.lifetime)),
             failure: None,
+            used_by: None,
         };
         let row = UploadRow {
             record: record.clone(),
@@ -148,6 +149,34 @@ impl UploadRepository for MemoryDatabase {
         row.record.state = UploadState::Completing;
         row.touched_at = now;
         Ok(true)
+    }
+
+    async fn loosen(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError> {
+        let mut state = self.state();
+        let Some((row, _)) = state.held(id, generation) else {
+            return Ok(false);
+        };
+        row.loose_below = row.record.next_number;
+        Ok(true)
+    }
+
+    async fn prolong(
+        &self,
+        partials: &[FileId],
+        lifetime: Duration,
+    ) -> Result<(), RepositoryError> {
+        let mut state = self.state();
+        let now = state.now();
+        let until = Timestamp::from_micros(now + micros(lifetime));
+        for id in partials {
+            if state.is_waiting_partial(id)
+                && let Some(row) = state.uploads.get_mut(id)
+                && !row.is_over(now)
+            {
+                row.record.expires_at = row.record.expires_at.max(until);
+            }
+        }
+        Ok(())
     }
 
     async fn finish_partial(

@@ -10,7 +10,7 @@ use cloakroom_application::{
     testkit::objects::{Fault, Step},
 };
 
-use super::{House, Unsealed};
+use super::{FILES, House, Unsealed};
 use crate::{started, support, uploaded};
 
 /// More than a sweep takes at once.
@@ -100,4 +100,42 @@ async fn a_store_that_cannot_be_opened_is_a_failure_of_the_store() {
     let id = house.world.app.stores.current().unwrap().id;
     let refused = stores.named(id).await.map(drop);
     assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_store_that_stays_away_keeps_nothing_else_from_being_moved() {
+    let (house, files) = House::with_files().await;
+    let spoiled = &files[0].current.location;
+    let flip = || house.world.store.flip_bit(&spoiled.bucket, &spoiled.key, 1);
+    assert!(flip());
+    house.begin().await.unwrap();
+    let status = house.moved_for(Duration::from_secs(600)).await;
+    assert_eq!(status.migration.state, MigrationState::DoneWithFailures);
+    for step in [Step::Read, Step::Probe] {
+        house.world.store.fail_always(step, Fault::Unavailable);
+    }
+    house.begin_to("third").await.unwrap();
+    let status = house.moved_for(Duration::from_secs(60)).await;
+    assert_eq!(status.migration.state, MigrationState::Copying);
+    assert_eq!(status.migration.moved.objects, FILES as u64 - 1);
+    let status = house.moved_for(Duration::from_secs(900)).await;
+    assert_eq!(status.migration.state, MigrationState::DoneWithFailures);
+    assert_eq!((status.left.objects, status.migration.failures), (1, 1));
+    house.world.store.heal();
+    assert!(flip());
+    house.assert_readable(&files).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_store_that_lets_nobody_in_any_more_ends_it() {
+    let (house, files) = House::with_files().await;
+    house.begin().await.unwrap();
+    for step in [Step::Read, Step::Probe] {
+        house.world.store.fail_always(step, Fault::Refuse);
+    }
+    let status = house.moved_for(Duration::from_secs(300)).await;
+    assert_eq!(status.migration.state, MigrationState::DoneWithFailures);
+    assert_eq!(status.left.objects, FILES as u64);
+    house.world.store.heal();
+    house.assert_readable(&files).await;
 }

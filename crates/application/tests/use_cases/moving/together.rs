@@ -177,10 +177,9 @@ impl MigrationRepository for Failing {
     async fn failures(
         &self,
         id: MigrationId,
-        after: Option<VersionId>,
         limit: u32,
     ) -> Result<Vec<MoveFailure>, RepositoryError> {
-        self.inner.failures(id, after, limit).await
+        self.inner.failures(id, limit).await
     }
 }
 

@@ -51,7 +51,8 @@ pub(in crate::metadata) const FORGET: Sql = sql! {
 
 /// Finished partial uploads that nobody holds, as they become part of a file.
 const USE_UP: Sql = sql! {
-    "UPDATE uploads SET state = 'terminated', touched_at = ", NOW, " WHERE uploads.kind = 'partial' AND uploads.state \
+    "UPDATE uploads SET state = 'terminated', used_by = (SELECT v.file_id FROM file_versions AS v WHERE v.version_id = \
+     $2), touched_at = ", NOW, " WHERE uploads.kind = 'partial' AND uploads.state \
      = 'finished' AND uploads.upload_id ", EACH
 };
 
@@ -155,13 +156,15 @@ pub(super) async fn expire(session: &mut Session, limit: u32) -> Result<u64, Rep
     Ok(stale.len() as u64)
 }
 
-/// Ends finished partial uploads, whose bytes another upload has by now. `false`: not all of them were there.
+/// Ends finished partial uploads, whose bytes the body of another upload has by now. `false`: not all of them were there.
 pub(in crate::metadata) async fn use_up(
     session: &mut Session,
     partials: &[FileId],
+    body: VersionId,
 ) -> Result<bool, RepositoryError> {
     let ids: Vec<&str> = partials.iter().map(FileId::as_str).collect();
-    let ended = session.run(USE_UP, args![json!(ids).to_string()]).await?;
+    let args = args![json!(ids).to_string(), body.to_string()];
+    let ended = session.run(USE_UP, args).await?;
     if ended != ids.len() as u64 {
         return Ok(false);
     }

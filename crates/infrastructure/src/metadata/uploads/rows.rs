@@ -51,6 +51,7 @@ pub(super) struct UploadRow {
     generation: i64,
     expires_at: i64,
     failure: Option<String>,
+    used_by: Option<String>,
     // Of its body's row.
     encoding: Option<String>,
     wrapped_key: Option<Vec<u8>>,
@@ -103,6 +104,10 @@ impl TryFrom<UploadRow> for UploadRecord {
             generation: unsigned(row.generation, "a generation is negative")?,
             expires_at: Timestamp::from_micros(row.expires_at),
             failure: row.failure,
+            used_by: row
+                .used_by
+                .map(|id| FileId::parse(id).or_broken("an upload's id cannot be read"))
+                .transpose()?,
         })
     }
 }

@@ -59,10 +59,9 @@ pub enum Kind {
     Bucket,
     /// What the names of buckets begin with: 1–38 of `[a-z0-9-]`.
     Prefix,
-    /// Names of folders with slashes between them.
+    /// Names of folders with slashes between them; where it begins with one, an absolute path at a machine that has
+    /// those.
     Root,
-    /// The same, or an absolute path, at a machine elsewhere.
-    AnyRoot,
     /// A host, or `ssh://` and a host, with a port or without.
     SshAddress,
     /// The name of a user.
@@ -123,7 +122,7 @@ pub(super) const SFTP: &[Field] = &[
     Field::required("user", Kind::User),
     Field::new("key_file", Kind::Path),
     Field::new("known_hosts", Kind::KnownHosts),
-    Field::new("root", Kind::AnyRoot),
+    Field::new("root", Kind::Root),
     Field::new("bucket", Kind::Bucket),
     Field::new("bucket_prefix", Kind::Prefix),
 ];
@@ -200,9 +199,7 @@ impl Kind {
             Self::Path => "an absolute path of this machine without `..`",
             Self::Bucket => "a name of 3 to 63 of a-z, 0-9 and inner hyphens",
             Self::Prefix => "1 to 38 of a-z, 0-9 and inner hyphens",
-            Self::Root | Self::AnyRoot => {
-                "names of folders with slashes between them, neither `.` nor `..`"
-            }
+            Self::Root => "names of folders with slashes between them, neither `.` nor `..`",
             Self::SshAddress => "a host, or ssh://host, with :port or without",
             Self::User => {
                 "the name of a user: 1 to 64 of letters, digits, dots, hyphens and underscores"
@@ -223,7 +220,7 @@ impl Kind {
         } else {
             LONGEST
         };
-        if text.is_empty() && !matches!(self, Self::Root | Self::AnyRoot) || text.len() > longest {
+        if text.is_empty() && self != Self::Root || text.len() > longest {
             return false;
         }
         if self == Self::Key {
@@ -237,7 +234,7 @@ impl Kind {
             Self::Path => text.starts_with('/') && no_dots(text),
             Self::Bucket => (3..=63).contains(&text.len()) && is_plain(text),
             Self::Prefix => text.len() <= 38 && is_plain(text),
-            Self::Root | Self::AnyRoot => no_dots(text),
+            Self::Root => no_dots(text),
             Self::SshAddress => ssh_address(text).is_some(),
             Self::User => text.len() <= 64 && is_word(text),
             Self::KnownHosts => matches!(text, "strict" | "add" | "accept"),

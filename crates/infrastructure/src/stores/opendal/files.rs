@@ -21,8 +21,6 @@ const FOLDER: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Traits {
     pub(super) driver: &'static str,
-    /// Whether a half-written file shows.
-    pub(super) shows_halves: bool,
     /// What is written at once, in bytes.
     pub(super) piece: usize,
     /// Whether a file is written in one request, and so measures a piece at most.
@@ -41,7 +39,7 @@ impl Remote for Files {
     }
 
     fn shows_halves(&self) -> bool {
-        self.traits.shows_halves
+        false
     }
 
     fn piece(&self) -> usize {
@@ -129,22 +127,6 @@ impl Remote for Files {
         };
         match with_retries(FOLDER, look).await {
             Err(StoreError::NotFound) => Ok(Vec::new()),
-            other => other,
-        }
-    }
-
-    async fn rename(&self, from: &str, to: &str, size: u64) -> Result<(), StoreError> {
-        let rename = || async {
-            let rename = self.operator.rename(from, to).await;
-            rename.map_err(|error| sorted(&error))
-        };
-        match with_retries(limits::rename(size), rename).await {
-            // The source is gone where an answer was lost: then it is there already.
-            Err(StoreError::NotFound) => match self.stat(to).await {
-                Ok(there) if there.size == size => Ok(()),
-                Ok(_) => Err(StoreError::Broken("another file was moved".into())),
-                Err(error) => Err(error),
-            },
             other => other,
         }
     }

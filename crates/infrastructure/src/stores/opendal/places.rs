@@ -84,7 +84,7 @@ pub(in crate::stores) fn azblob(
     if let Some(token) = &settings.sas_token {
         builder = builder.sas_token(token.reveal());
     }
-    store(builder, in_blocks("azblob"), Some(guard), budget)
+    store(builder, in_blocks("azblob"), guard, budget)
 }
 
 /// A store in a bucket of Google's cloud.
@@ -107,7 +107,7 @@ pub(in crate::stores) fn gcs(
         Some(credential) => builder.credential(&STANDARD.encode(credential.reveal())),
         None => builder.skip_signature(),
     };
-    store(builder, in_blocks("gcs"), Some(guard), budget)
+    store(builder, in_blocks("gcs"), guard, budget)
 }
 
 /// Builders that have the same methods, and no trait for them.
@@ -134,7 +134,7 @@ pub(in crate::stores) fn gdrive(
     budget: WriteBudget,
 ) -> Result<RemoteStore, StoreError> {
     let builder = signed_in!(Gdrive::default().root(root), account);
-    store(builder, in_one("gdrive"), Some(Guard::Strict), budget)
+    store(builder, in_one("gdrive"), Guard::Strict, budget)
 }
 
 /// A store in OneDrive.
@@ -144,7 +144,7 @@ pub(in crate::stores) fn onedrive(
     budget: WriteBudget,
 ) -> Result<RemoteStore, StoreError> {
     let builder = signed_in!(Onedrive::default().root(root), account);
-    store(builder, in_one("onedrive"), Some(Guard::Strict), budget)
+    store(builder, in_one("onedrive"), Guard::Strict, budget)
 }
 
 /// A store in Dropbox.
@@ -154,14 +154,13 @@ pub(in crate::stores) fn dropbox(
     budget: WriteBudget,
 ) -> Result<RemoteStore, StoreError> {
     let builder = signed_in!(Dropbox::default().root(root), account);
-    store(builder, in_one("dropbox"), Some(Guard::Strict), budget)
+    store(builder, in_one("dropbox"), Guard::Strict, budget)
 }
 
 /// Where an object is put together of blocks, and shows once it is.
 const fn in_blocks(driver: &'static str) -> Traits {
     Traits {
         driver,
-        shows_halves: false,
         piece: BLOCK,
         whole: false,
     }
@@ -171,26 +170,23 @@ const fn in_blocks(driver: &'static str) -> Traits {
 const fn in_one(driver: &'static str) -> Traits {
     Traits {
         driver,
-        shows_halves: false,
         piece: LARGEST_WHOLE,
         whole: true,
     }
 }
 
-/// A store at a place; `guard` is there where it is reached over HTTP.
+/// A store at a place that is reached over HTTP.
 fn store(
     builder: impl Builder,
     traits: Traits,
-    guard: Option<Guard>,
+    guard: Guard,
     budget: WriteBudget,
 ) -> Result<RemoteStore, StoreError> {
-    let mut operator = Operator::new(builder).map_err(|error| sorted(&error))?;
-    if let Some(guard) = guard {
-        let transport = Transport::new(guard);
-        let transport = transport.map_err(|error| StoreError::Refused(error.into()))?;
-        let context = OperationContext::new();
-        let context = context.with_http_transport(HttpTransporter::new(transport));
-        operator = operator.with_context(context);
-    }
+    let operator = Operator::new(builder).map_err(|error| sorted(&error))?;
+    let transport = Transport::new(guard);
+    let transport = transport.map_err(|error| StoreError::Refused(error.into()))?;
+    let context = OperationContext::new();
+    let context = context.with_http_transport(HttpTransporter::new(transport));
+    let operator = operator.with_context(context);
     Ok(RemoteStore::new(Files { operator, traits }, budget))
 }

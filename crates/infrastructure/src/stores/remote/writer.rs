@@ -188,6 +188,10 @@ impl ObjectWriter for RemoteWriter {
         Ok(())
     }
 
+    fn holds_up_others(&self) -> bool {
+        self.buffer.holds_up_others()
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         if self.failed {
             return Err(failed_before());

@@ -10,7 +10,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use cloakroom_application::ports::StoreError;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::progress::Progress;
 use crate::stores::budget::{Pool, WriteBudget};
@@ -35,6 +35,9 @@ const MAX_PIECE: usize = 1024 * 1024;
 
 /// How long a writer waits for memory.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a share may be held, by a writer that gets its bytes slowly, while others wait for one.
+const FAIR: Duration = Duration::from_secs(30);
 
 /// How far up a buffer has climbed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,10 +69,24 @@ pub(in crate::stores) struct Buffer {
     /// Bytes that may be held as things stand.
     reserved: usize,
     step: Step,
-    share: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
+}
+
+/// Memory of a pool, and since when it is held.
+struct Share {
+    permit: OwnedSemaphorePermit,
+    pool: Pool,
+    since: Instant,
 }
 
 impl Buffer {
+    /// Whether others have to wait since the bytes for this one come slowly.
+    pub(in crate::stores) fn holds_up_others(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| {
+            share.since.elapsed() > FAIR && share.pool.waiting.load(Relaxed) > 0
+        })
+    }
+
     pub(in crate::stores) fn len(&self) -> usize {
         self.len
     }
@@ -137,7 +154,7 @@ impl Buffer {
 
     /// The part as it will be sent.
     pub(in crate::stores) fn seal(self) -> Part {
-        let share = Arc::new(self.share);
+        let share = Arc::new(self.share.map(|share| share.permit));
         let pieces = self.pieces.into_iter().map(|bytes| {
             let _share = Arc::clone(&share);
             Bytes::from_owner(Piece { bytes, _share })
@@ -149,11 +166,12 @@ impl Buffer {
     }
 }
 
-async fn take(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+async fn take(pool: &Pool, bytes: usize) -> Result<Share, StoreError> {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
-    let share = Arc::clone(&pool.free).acquire_many_owned(bytes);
-    match tokio::time::timeout(PATIENCE, share).await {
-        Ok(Ok(share)) => Ok(share),
+    let permit = Arc::clone(&pool.free).acquire_many_owned(bytes);
+    let _waiting = Waiting::of(pool);
+    match tokio::time::timeout(PATIENCE, permit).await {
+        Ok(Ok(permit)) => Ok(Share::of(pool, permit)),
         Ok(Err(closed)) => Err(StoreError::Unavailable(closed.into())),
         Err(_) => Err(StoreError::Unavailable(
             "no memory for a part became free in time".into(),
@@ -161,10 +179,37 @@ async fn take(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit, StoreEr
     }
 }
 
-fn take_free(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+fn take_free(pool: &Pool, bytes: usize) -> Result<Share, StoreError> {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
-    let share = Arc::clone(&pool.free).try_acquire_many_owned(bytes);
-    share.map_err(|none| StoreError::Unavailable(none.into()))
+    let permit = Arc::clone(&pool.free).try_acquire_many_owned(bytes);
+    let permit = permit.map_err(|none| StoreError::Unavailable(none.into()))?;
+    Ok(Share::of(pool, permit))
+}
+
+impl Share {
+    fn of(pool: &Pool, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            permit,
+            pool: pool.clone(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// Counts as one who waits for a pool until it is dropped.
+struct Waiting<'a>(&'a Pool);
+
+impl<'a> Waiting<'a> {
+    fn of(pool: &'a Pool) -> Self {
+        pool.waiting.fetch_add(1, Relaxed);
+        Self(pool)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
 }
 
 struct Piece {

@@ -8,6 +8,9 @@ use aws_sdk_s3::{
 };
 use cloakroom_application::ports::StoreError;
 
+/// What is told of a store's own message, in characters.
+const LONGEST_MESSAGE: usize = 500;
+
 /// What went wrong, for the log: no headers, no bodies, no credentials.
 #[derive(Debug, Clone)]
 struct Failure(String);
@@ -99,7 +102,7 @@ fn describe<E: ProvideErrorMetadata + Error + 'static>(
         text.push_str(&format!(", {code}"));
     }
     if let Some(message) = error.as_service_error().and_then(|e| e.message()) {
-        text.push_str(&format!(": {message}"));
+        text.extend(format!(": {message}").chars().take(LONGEST_MESSAGE));
     } else {
         let mut source = error.source();
         while let Some(cause) = source {

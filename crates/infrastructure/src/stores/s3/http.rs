@@ -22,6 +22,7 @@ use aws_smithy_runtime_api::{
         retries::ErrorKind,
     },
 };
+use http_body_util::Limited;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
@@ -42,6 +43,12 @@ const READ_AHEAD: usize = 32 * 1024;
 
 /// A connection idle for longer is closed.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// What the SDK adds to the address of an object that is read. Any other answer is held whole.
+const READS: &str = "x-id=GetObject";
+
+/// The largest answer that is no object, in bytes.
+const LARGEST: usize = 8 * 1024 * 1024;
 
 /// A client that gives connections so long to come about, and makes them where the guard lets it.
 ///
@@ -126,10 +133,18 @@ impl Connector for Bounded {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
+        let query = request.uri().query().unwrap_or_default();
+        let reads = query.split('&').any(|parameter| parameter == READS);
         let answer = self.0.request(request);
         HttpConnectorFuture::new(async move {
             let answer = answer.await.map_err(|error| classified(error.into()))?;
-            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+            let is_object = reads && answer.status().is_success();
+            let answer = if is_object {
+                answer.map(SdkBody::from_body_1_x)
+            } else {
+                answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, LARGEST)))
+            };
+            HttpResponse::try_from(answer)
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }

@@ -101,8 +101,8 @@ pub(super) async fn unfinished(
         let listed = list
             .bucket(bucket.as_str())
             .prefix(prefix)
-            .set_key_marker(key_marker)
-            .set_upload_id_marker(id_marker)
+            .set_key_marker(key_marker.clone())
+            .set_upload_id_marker(id_marker.clone())
             .send()
             .await;
         let answer = match listed {
@@ -124,11 +124,15 @@ pub(super) async fn unfinished(
         if !answer.is_truncated.unwrap_or_default() || next.0.is_none() {
             return Ok(found);
         }
+        if (&key_marker, &id_marker) == (&next.0, &next.1) {
+            return Err(StoreError::Broken("a list that does not go on".into()));
+        }
         (key_marker, id_marker) = next;
     }
 }
 
-/// Gives up uploads that began before the instant and are not under a key to spare, and says how many.
+/// Gives up uploads of ours that began before the instant and are not under a key to spare, and says how many. Others
+/// may use the bucket, too.
 pub(super) async fn reap(
     core: &Core,
     bucket: &Bucket,
@@ -137,7 +141,10 @@ pub(super) async fn reap(
 ) -> Result<u64, StoreError> {
     let spare: BTreeSet<&str> = spare.iter().map(ObjectKey::as_str).collect();
     let mut old = unfinished(core, bucket, "").await?;
-    old.retain(|upload| upload.begun_at < before && !spare.contains(upload.key.as_str()));
+    let is_ours = |key: &str| ObjectKey::parse(key).is_ok_and(|key| key.minted_parts().is_some());
+    old.retain(|upload| {
+        upload.begun_at < before && is_ours(&upload.key) && !spare.contains(upload.key.as_str())
+    });
     let mut given_up = stream::iter(old)
         .map(|upload| async move { core.abort_upload(bucket, &upload.key, &upload.id).await })
         .buffer_unordered(AT_ONCE);

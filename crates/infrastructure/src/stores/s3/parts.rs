@@ -217,6 +217,10 @@ impl PartsWriter for S3PartsWriter {
         Ok(())
     }
 
+    fn holds_up_others(&self) -> bool {
+        self.buffer.holds_up_others()
+    }
+
     fn until_cut(&self) -> Option<u64> {
         Some((self.part_size() - self.buffer.len()) as u64)
     }

@@ -110,6 +110,10 @@ impl ObjectWriter for S3Writer {
         Ok(())
     }
 
+    fn holds_up_others(&self) -> bool {
+        self.buffer.holds_up_others()
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
         if self.failed {
             return Err(failed_before());

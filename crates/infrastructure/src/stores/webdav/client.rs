@@ -132,10 +132,10 @@ impl Client {
     }
 
     /// The address of a file, or of a folder if the path ends with a slash or is empty.
-    pub(super) fn url(&self, path: &str) -> Result<Url, StoreError> {
+    pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
-        Ok(url)
+        url
     }
 
     /// The address of the root's ancestor that is so many names above it.
@@ -151,8 +151,8 @@ impl Client {
         url
     }
 
-    pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, StoreError> {
-        Ok(self.http.request(method, self.url(path)?))
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path))
     }
 
     pub(super) fn request_at(&self, method: Method, url: Url) -> RequestBuilder {
@@ -199,7 +199,7 @@ impl Client {
 
     /// What is at a path.
     pub(super) async fn look(&self, path: &str) -> Result<Found, StoreError> {
-        let url = self.url(path)?;
+        let url = self.url(path);
         let look = || self.ask(url.clone(), "0", LARGEST_LOOK);
         let answer = with_retries(limits::CALL, look).await?;
         multistatus::one(&answer)
@@ -216,7 +216,7 @@ impl Client {
 
     /// What lies in a folder.
     pub(super) async fn look_into(&self, path: &str) -> Result<Vec<Entry>, StoreError> {
-        let url = self.url(&format!("{path}/"))?;
+        let url = self.url(&format!("{path}/"));
         let _turn = self.reading.acquire().await;
         let look = || self.ask(url.clone(), "1", LARGEST_FOLDER);
         let answer = with_retries(2 * limits::CALL, look).await?;
@@ -347,10 +347,10 @@ mod tests {
         ];
         for (endpoint, root, url) in cases {
             let client = client(endpoint, root).unwrap();
-            assert_eq!(client.url("b/0a/x~y~z.pdf").unwrap().as_str(), url);
+            assert_eq!(client.url("b/0a/x~y~z.pdf").as_str(), url);
         }
         let client = client("https://h/dav", "a/b").unwrap();
-        assert_eq!(client.url("").unwrap().as_str(), "https://h/dav/a/b/");
+        assert_eq!(client.url("").as_str(), "https://h/dav/a/b/");
         assert_eq!(client.above(1).as_str(), "https://h/dav/a/");
         assert_eq!(client.depth, 2);
     }

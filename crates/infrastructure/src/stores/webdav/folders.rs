@@ -27,7 +27,7 @@ impl Client {
             if self.known().contains(folder) {
                 continue;
             }
-            let url = self.url(&format!("{folder}/"))?;
+            let url = self.url(&format!("{folder}/"));
             with_retries(limits::CALL, || self.make_with_root(&url)).await?;
             let mut known = self.known();
             if known.len() >= MAX_KNOWN {

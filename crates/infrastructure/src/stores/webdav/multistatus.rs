@@ -116,6 +116,9 @@ impl Told {
     }
 }
 
+/// The most entries of a folder that are read, and the folder itself.
+const MOST_RESPONSES: usize = 65_537;
+
 /// Where the parser is: the elements that matter, by their local names. Prefixes are the server's to choose.
 #[derive(Debug, Default)]
 struct Parser {
@@ -225,6 +228,9 @@ impl Parser {
     fn end(&mut self, name: &str) -> Result<(), StoreError> {
         self.depth = self.depth.saturating_sub(1);
         match name {
+            "response" if self.responses.len() == MOST_RESPONSES => {
+                return Err(broken("a folder with too many entries"));
+            }
             "response" => self.responses.extend(self.now.take()),
             "propstat" => self.end_properties(),
             "prop" => self.in_prop = false,

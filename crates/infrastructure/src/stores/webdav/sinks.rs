@@ -61,7 +61,7 @@ impl Upload {
         length: Option<u64>,
     ) -> Result<Self, StoreError> {
         let (pieces, coming) = mpsc::channel(1);
-        let mut request = client.request(Method::PUT, path)?;
+        let mut request = client.request(Method::PUT, path);
         if let Some(length) = length {
             request = request.header(CONTENT_LENGTH, length);
         }

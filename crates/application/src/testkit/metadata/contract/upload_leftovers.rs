@@ -243,3 +243,38 @@ pub async fn what_was_promised_and_nobody_works_at_is_found(fixture: &dyn Fixtur
     assert!(forsaken(9).await.is_empty());
     assert!(!promise(dead_id).await, "its time is over");
 }
+
+/// The last write of a holder that has let go may still arrive.
+pub async fn who_comes_after_a_write_of_unknown_end_is_not_alone(fixture: &dyn Fixture) {
+    let dock = Dock::open(fixture).await;
+    let lease = dock.held("f").await;
+    let (id, generation) = (&lease.record.id, lease.record.generation);
+    assert!(dock.uploads.loosen(id, generation).await.must());
+    assert!(dock.release(&lease, None).await);
+    assert!(!dock.uploads.loosen(id, generation).await.must());
+    let next = dock.take(id).await;
+    assert!(!next.is_alone);
+}
+
+/// And never less than it had; no other kind of upload, and none that has ended.
+pub async fn partial_uploads_live_as_long_as_what_is_joined_of_them(fixture: &dyn Fixture) {
+    let dock = Dock::open(fixture).await;
+    let waiting = dock.finished_partial("waiting").await;
+    let (open, whole) = (dock.partial("open").await, dock.create("whole").await.id);
+    let ends = async |id| dock.record(id).await.expires_at.micros();
+    fixture.pass(MINUTE).await;
+    let before = (ends(&waiting).await, ends(&open).await, ends(&whole).await);
+    let all = [waiting.clone(), open.clone(), whole.clone()];
+    dock.uploads.prolong(&all, MINUTE).await.must();
+    assert_eq!(ends(&waiting).await, before.0);
+    dock.uploads.prolong(&all, LIFETIME).await.must();
+    let more = ends(&waiting).await - before.0;
+    assert!((59_000_000..=61_000_000).contains(&more), "{more}");
+    assert_eq!(
+        (ends(&open).await, ends(&whole).await),
+        (before.1, before.2)
+    );
+    fixture.pass(LIFETIME + MINUTE).await;
+    dock.uploads.prolong(&all, LIFETIME).await.must();
+    assert_eq!(dock.state(&waiting).await, UploadState::Expired);
+}
