@@ -9,6 +9,8 @@
 mod backend;
 #[path = "use_cases/checking.rs"]
 mod checking;
+#[path = "use_cases/digests.rs"]
+mod digests;
 #[path = "use_cases/direct.rs"]
 mod direct;
 #[path = "use_cases/explaining.rs"]
@@ -17,6 +19,8 @@ mod explaining;
 mod finishing;
 #[path = "use_cases/joining.rs"]
 mod joining;
+#[path = "use_cases/lifetimes.rs"]
+mod lifetimes;
 #[path = "use_cases/moving.rs"]
 mod moving;
 #[path = "use_cases/objects.rs"]

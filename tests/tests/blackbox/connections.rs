@@ -1,11 +1,17 @@
 //! Connections that are used wrongly, half, or several times over.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use cloakroom_tests::{
-    client::{Raw, id, sample},
+    client::{Raw, expect, file_path, id, refused, sample},
+    service::Setup,
     stand::Stand,
 };
+use reqwest::StatusCode;
 
 use crate::raw::{assert_refused_connection, send_and_half_close, send_and_read, send_in_pieces};
 
@@ -173,4 +179,41 @@ async fn a_body_is_refused_once_64_kib_past_the_limit_have_come() {
     }
     stand.settle().await;
     stand.assert_nothing_left().await;
+}
+
+/// A client that sends a little more than a start, and then drips.
+fn dripping() -> reqwest::Body {
+    let first = Bytes::from(sample(1_300_000, 1));
+    let drops = futures_util::stream::unfold(Some(first), |next| async {
+        let chunk = next.unwrap_or_else(|| Bytes::from_static(&[0; 3000]));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Some((Ok::<_, std::io::Error>(chunk), None))
+    });
+    reqwest::Body::wrap_stream(drops)
+}
+
+#[tokio::test]
+async fn clients_that_drip_hold_nobody_up_for_long() {
+    // Room for two parts.
+    let small = ("CLOAKROOM_UPLOAD_BUFFER", "24MiB");
+    let stand = Stand::start_with(Setup::SqliteGarage, &[small]).await;
+    let user = stand.user();
+    let slow: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(user.post("/files").body(dripping()).send()))
+        .collect();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let body = sample(10_000_000, 2);
+    let begun = Instant::now();
+    let fast = user.post("/files").body(body.clone()).send();
+    let file = expect(fast.await.unwrap(), StatusCode::CREATED).await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(45), "{took:?}");
+    assert!(user.bytes(&file_path(id(&file))).await == body);
+    let (told, _, others) = futures_util::future::select_all(slow).await;
+    let problem = refused(told.unwrap().unwrap(), 503, "STORAGE_002").await;
+    assert!(problem["detail"].is_string());
+    for other in others {
+        other.abort();
+    }
+    stand.settle().await;
 }

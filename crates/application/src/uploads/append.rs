@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cloakroom_domain::{File, FileId, Principal, UploadKind, UploadProgress, UploadState};
+use cloakroom_domain::{
+    File, FileId, Principal, Sha256Digest, UploadKind, UploadProgress, UploadState,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -41,6 +43,8 @@ pub struct Append {
     pub completion: Completion,
     /// What the bytes must be, or none of them counts.
     pub checksum: Option<Checksum>,
+    /// The digest that the whole upload must have once it is completed, where the request states it.
+    pub whole: Option<Sha256Digest>,
 }
 
 /// What an append achieved.
@@ -181,7 +185,7 @@ async fn run(
     mut chunks: mpsc::Receiver<Chunk>,
     ready: oneshot::Sender<()>,
 ) -> Result<Appended, Error> {
-    let held = match hold(&app, &id).await? {
+    let mut held = match hold(&app, &id).await? {
         Taken::Held(held) => held,
         Taken::Ended(record) => return Err(ended(&record, &append)),
     };
@@ -192,6 +196,8 @@ async fn run(
             return Err(error);
         }
     };
+    let digest = &mut held.lease.record.target.digest;
+    *digest = digest.or(append.whole);
     let mut receiving = Receiving::new(held, progress, &append);
     // A caller that left meanwhile closes the channel, too.
     let _ = ready.send(());
@@ -226,6 +232,10 @@ fn admit(held: &Held, append: &Append) -> Result<UploadProgress, Error> {
     progress
         .place(append.offset, None, limit)
         .map_err(|error| refusal(error, append.offset))?;
+    let announced = held.record().target.digest;
+    if announced.is_some_and(|it| append.whole.is_some_and(|stated| stated != it)) {
+        return Err(Error::DigestMismatch);
+    }
     if let Some(length) = append.length {
         progress.learn(length, limit)?;
     }

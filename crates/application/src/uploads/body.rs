@@ -20,6 +20,9 @@ use crate::{
     upload::outcome::too_slow,
 };
 
+/// When a request that still brings bytes first puts off the end of the upload's time.
+const FIRST_RENEWAL: Duration = Duration::from_secs(2);
+
 /// The offset is kept at least this often while bytes come ...
 const SAVE_AFTER: Duration = Duration::from_secs(8);
 /// ... and after so many bytes.
@@ -46,6 +49,8 @@ pub(super) struct Receiving {
     /// Bytes that the request announced and that have not come.
     left: Option<u64>,
     is_slow: bool,
+    /// When the end of its time is put off again.
+    renew_at: Instant,
 }
 
 impl Receiving {
@@ -65,6 +70,7 @@ impl Receiving {
             check: append.checksum.clone().map(Check::new),
             left: append.body,
             is_slow: false,
+            renew_at: Instant::now() + FIRST_RENEWAL.min(held.app.limits.upload_expiry / 4),
             progress,
             held,
         }
@@ -93,6 +99,7 @@ impl Receiving {
             check.update(&data);
         }
         self.write(data).await?;
+        self.renew().await?;
         if self.check.is_none() {
             return self.keep_up().await;
         }
@@ -138,6 +145,22 @@ impl Receiving {
             return Ok(());
         }
         self.save().await
+    }
+
+    /// An upload that moves does not end, whether or not there is anything to keep.
+    async fn renew(&mut self) -> Result<(), Error> {
+        if Instant::now() < self.renew_at {
+            return Ok(());
+        }
+        self.renew_at = Instant::now() + self.held.app.limits.upload_expiry / 4;
+        let at = self.kept.at;
+        match self.save().await {
+            Err(Error::Repository(RepositoryError::Unavailable(_))) => Ok(()),
+            saved => {
+                self.kept.at = at;
+                saved
+            }
+        }
     }
 
     /// Keeps the offset from time to time, and lets go of memory that a slow client would hold.

@@ -96,6 +96,7 @@ pub(crate) async fn create(
         is_last: false,
         completion: Completion::ByWord,
         checksum,
+        whole: None,
     };
     let appended = pour_first(context, &upload.id, append, payload).await?;
     Ok(HttpResponse::Created()
@@ -155,6 +156,7 @@ pub(crate) async fn patch(
         is_last,
         completion: Completion::ByWord,
         checksum: conditions::content_digest(headers)?.map(Checksum::Sha256),
+        whole: conditions::repr_digest(headers)?,
     };
     let appending = uploads::append(&context.app, context.who, id, append).await?;
     let appended = pour(appending, payload).await?;

@@ -148,6 +148,7 @@ pub(crate) async fn create(
         is_last: false,
         completion: Completion::ByLength,
         checksum,
+        whole: None,
     };
     let appended = pour_first(context, &upload.id, append, payload).await?;
     Ok(created(context, &upload, Some(&appended)))
@@ -219,6 +220,7 @@ pub(crate) async fn patch(
         is_last: false,
         completion: Completion::ByLength,
         checksum: checksum(headers)?,
+        whole: conditions::repr_digest(headers)?,
     };
     let repeated = (append.offset, append.body);
     let appending = match uploads::append(&context.app, context.who, id, append).await {
@@ -268,7 +270,7 @@ fn described(context: &Context<'_>) -> Result<NewResumable, ApiError> {
         declared_type: None,
         visibility: asked.visibility,
         metadata: cloakroom_domain::Metadata::default(),
-        digest: crate::conditions::repr_digest(headers)?,
+        digest: conditions::repr_digest(headers)?,
         length: None,
         described: None,
     };
