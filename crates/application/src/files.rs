@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     App, Authorized, Error, StoreOperation,
+    page::PageSize,
     ports::{FileChanges, FileFilter, FileScope, PageMark, Purged, TypeFilter},
     sweep,
 };
@@ -18,7 +19,6 @@ use crate::{
 pub(crate) const UPDATE_ATTEMPTS: u32 = 20;
 const STEP_BACK: Duration = Duration::from_millis(3);
 const DEFAULT_PAGE: u32 = 50;
-pub(crate) const MAX_PAGE: u32 = 1000;
 
 /// What a caller wants changed; `None` leaves as it is.
 #[derive(Debug, Clone, Default)]
@@ -258,12 +258,7 @@ pub async fn list(app: &App, who: &Principal, request: ListRequest) -> Result<Fi
             FileScope::Caller(who.owner_in(account))
         }
     };
-    let limit = request.limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Error::BadValue(format!(
-            "limit must be from 1 to {MAX_PAGE}"
-        )));
-    }
+    let size = PageSize::of(request.limit, DEFAULT_PAGE)?;
     let by_name = request.name_prefix.is_some();
     if request
         .after
@@ -280,15 +275,10 @@ pub async fn list(app: &App, who: &Principal, request: ListRequest) -> Result<Fi
         created_after: request.created_after,
         deleted: request.deleted,
         after: request.after,
-        limit: limit + 1,
+        limit: size.and_one(),
     };
     let mut items = app.files.list(&filter).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next = items
-        .last()
-        .filter(|_| more)
-        .map(|file| mark(file, by_name));
+    let next = size.cut(&mut items, |file| mark(file, by_name));
     Ok(FilePage { items, next })
 }
 

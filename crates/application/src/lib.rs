@@ -21,6 +21,7 @@ mod metrics;
 mod migration;
 mod objects;
 mod pace;
+mod page;
 mod permissions;
 pub mod ports;
 pub mod rates;

@@ -10,12 +10,12 @@ pub use self::token::{LinkKey, ShortKey};
 use crate::{
     App, Authorized, Error,
     access::linked,
+    page::PageSize,
     ports::{LinkMark, LinkRepository, LinkState, MAX_LINKS, NewLink, Presented, RateKey},
     rates,
 };
 
 const DEFAULT_PAGE: u32 = 100;
-const MAX_PAGE: u32 = 1000;
 
 /// Links are listed for so long after they expired.
 const LISTED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -164,17 +164,10 @@ pub async fn list_links(
     after: Option<LinkMark>,
     limit: Option<u32>,
 ) -> Result<LinkPage, Error> {
-    let limit = limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Error::BadValue(format!(
-            "limit must be from 1 to {MAX_PAGE}"
-        )));
-    }
+    let size = PageSize::of(limit, DEFAULT_PAGE)?;
     let repository = &app.links.repository;
-    let mut items = repository.of_file(&file.id, after, limit + 1).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next = items.last().filter(|_| more).map(|link| LinkMark {
+    let mut items = repository.of_file(&file.id, after, size.and_one()).await?;
+    let next = size.cut(&mut items, |link| LinkMark {
         created_at: link.created_at,
         id: link.id,
     });

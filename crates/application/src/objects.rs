@@ -8,7 +8,8 @@ use cloakroom_domain::{
 use crate::{
     App, Authorized, Caller, Error, check_current,
     claims::Forgetting,
-    files::{MAX_PAGE, UPDATE_ATTEMPTS, step_back},
+    files::{UPDATE_ATTEMPTS, step_back},
+    page::{MAX_PAGE, PageSize},
     ports::{BucketRemoved, BucketSet, Expected, NewBucket, ObjectEntry, ObjectFilter},
 };
 
@@ -197,7 +198,7 @@ pub async fn list_objects(
     bucket: &Authorized<ObjectBucket>,
     request: ObjectsRequest,
 ) -> Result<ObjectPage, Error> {
-    let limit = page_limit(request.limit)?;
+    let size = PageSize::of(request.limit, MAX_PAGE)?;
     for text in [Some(&request.prefix), request.after.as_ref()] {
         let text = text.map_or("", |text| text);
         if text.len() > BucketKey::MAX_BYTES || text.contains('\0') {
@@ -209,23 +210,11 @@ pub async fn list_objects(
         bucket: bucket.name.clone(),
         prefix: request.prefix,
         after: request.after,
-        limit: limit + 1,
+        limit: size.and_one(),
     };
     let mut items = app.buckets.objects(&filter).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let last = items.last().filter(|_| more);
-    Ok(ObjectPage {
-        next: last.map(|entry| entry.key.as_str().to_owned()),
-        items,
-    })
-}
-
-fn page_limit(limit: Option<u32>) -> Result<u32, Error> {
-    let limit = limit.unwrap_or(MAX_PAGE);
-    let good = (1..=MAX_PAGE).contains(&limit);
-    good.then_some(limit)
-        .ok_or_else(|| Error::BadValue(format!("limit must be from 1 to {MAX_PAGE}")))
+    let next = size.cut(&mut items, |entry| entry.key.as_str().to_owned());
+    Ok(ObjectPage { items, next })
 }
 
 /// A page of buckets.
@@ -248,15 +237,10 @@ pub async fn list_buckets(
     limit: Option<u32>,
 ) -> Result<BucketPage, Error> {
     who.must_be_admin()?;
-    let limit = page_limit(limit)?;
-    let mut items = app.buckets.buckets(after, limit + 1).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let last = items.last().filter(|_| more);
-    Ok(BucketPage {
-        next: last.map(|bucket| bucket.name.clone()),
-        items,
-    })
+    let size = PageSize::of(limit, MAX_PAGE)?;
+    let mut items = app.buckets.buckets(after, size.and_one()).await?;
+    let next = size.cut(&mut items, |bucket| bucket.name.clone());
+    Ok(BucketPage { items, next })
 }
 
 /// Makes a bucket or changes its policy. `true`: it is new.

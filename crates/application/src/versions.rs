@@ -2,10 +2,9 @@
 
 use cloakroom_domain::{File, Version};
 
-use crate::{App, Authorized, Error, ports::VersionError};
+use crate::{App, Authorized, Error, page::PageSize, ports::VersionError};
 
 const DEFAULT_PAGE: u32 = 100;
-const MAX_PAGE: u32 = 1000;
 
 /// A page of versions, newest number first.
 #[derive(Debug, Clone)]
@@ -26,16 +25,9 @@ pub async fn versions(
     before: Option<u64>,
     limit: Option<u32>,
 ) -> Result<VersionPage, Error> {
-    let limit = limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Error::BadValue(format!(
-            "limit must be from 1 to {MAX_PAGE}"
-        )));
-    }
-    let mut items = app.files.versions(&file.id, before, limit + 1).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next = items.last().filter(|_| more).map(|version| version.number);
+    let size = PageSize::of(limit, DEFAULT_PAGE)?;
+    let mut items = app.files.versions(&file.id, before, size.and_one()).await?;
+    let next = size.cut(&mut items, |version| version.number);
     Ok(VersionPage { items, next })
 }
 

@@ -5,7 +5,6 @@ use actix_web::{
     http::header,
     web::{self, Query},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cloakroom_application::{
     App, Error, bucket as found, list_buckets as page_of, ports::NewBucket, remove_bucket,
     set_bucket,
@@ -18,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     caller::Caller,
+    cursor,
     error::ApiError,
     json,
     wire::{Id, rfc3339},
@@ -120,13 +120,13 @@ pub(crate) async fn list_buckets(
     who: Caller,
     query: Query<BucketsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let after = query.cursor.as_deref().map(mark).transpose()?;
+    let after = cursor::read(query.cursor.as_deref(), |name| BucketName::parse(name).ok())?;
     let page = page_of(&app, &who, after.as_ref(), query.limit).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(BucketPageBody {
             items: page.items.iter().map(BucketBody::from).collect(),
-            next_cursor: page.next.map(|name| URL_SAFE_NO_PAD.encode(name.as_str())),
+            next_cursor: page.next.map(|name| cursor::of(name.as_str())),
         }))
 }
 
@@ -228,13 +228,6 @@ fn rule(text: &str) -> Result<TypeRule, Error> {
 
 fn name(text: &str) -> Result<BucketName, Error> {
     BucketName::parse(text).map_err(|error| Error::BadValue(format!("a bucket's name {error}")))
-}
-
-fn mark(cursor: &str) -> Result<BucketName, Error> {
-    let text = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.and_then(|text| BucketName::parse(&text).ok())
-        .ok_or_else(|| Error::BadValue("the cursor is not one of ours".to_owned()))
 }
 
 fn as_json(mut answer: actix_web::HttpResponseBuilder, bucket: &ObjectBucket) -> HttpResponse {

@@ -1,7 +1,6 @@
 //! What an application says of its files: that it uses one, and which ones it still refers to.
 
 use actix_web::{HttpResponse, http::header, web};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cloakroom_application::{
     App, Error, Leftovers, ReconcileStep, Reconciled, claim, is_application, reconcile,
 };
@@ -12,6 +11,7 @@ use utoipa::ToSchema;
 use crate::{
     Settings,
     caller::Caller,
+    cursor,
     error::ApiError,
     files::as_json,
     json,
@@ -110,11 +110,7 @@ pub(crate) async fn reconcile_files(
 
 fn step(body: ReconcileBody) -> Result<ReconcileStep, Error> {
     let bad = |text: &str| Error::BadValue(text.to_owned());
-    let place = body.cursor.as_deref().map(|cursor| {
-        let place = place(cursor);
-        place.ok_or_else(|| bad("the cursor is not one of ours"))
-    });
-    let place = place.transpose()?;
+    let place = cursor::read(body.cursor.as_deref(), place)?;
     let action = body
         .action
         .as_deref()
@@ -156,7 +152,7 @@ fn answer(reconciled: Reconciled, end: Option<Leftovers>) -> ReconcileAnswer {
     } = reconciled;
     let found = found.zip(end).map(|(found, end)| FoundBody {
         action: name(end),
-        next_cursor: found.next.map(|after| cursor(end, &after)),
+        next_cursor: found.next.map(|after| next(end, &after)),
         unreferenced: found
             .files
             .iter()
@@ -187,12 +183,11 @@ fn action(text: &str) -> Option<Leftovers> {
         .find(|action| name(*action) == text)
 }
 
-fn cursor(end: Leftovers, after: &FileId) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{} {after}", name(end)))
+fn next(end: Leftovers, after: &FileId) -> String {
+    cursor::of(&format!("{} {after}", name(end)))
 }
 
-fn place(cursor: &str) -> Option<(Leftovers, FileId)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+fn place(text: &str) -> Option<(Leftovers, FileId)> {
     let (end, after) = text.split_once(' ')?;
     Some((action(end)?, FileId::parse(after).ok()?))
 }
@@ -205,13 +200,14 @@ mod tests {
     fn a_cursor_goes_on_with_what_it_was_given_out_for() {
         let file = FileId::parse("a b\u{1}").unwrap();
         for end in [Leftovers::Report, Leftovers::Trash] {
-            assert_eq!(place(&cursor(end, &file)), Some((end, file.clone())));
+            let back = cursor::read(Some(&next(end, &file)), place);
+            assert_eq!(back.unwrap(), Some((end, file.clone())));
         }
-        for bad in ["", "!", "AAAA", "dHJhc2gg"] {
+        for bad in ["", "trash", "trash ", "keep a"] {
             assert_eq!(place(bad), None, "{bad}");
         }
         let body = |json: &str| step(serde_json::from_str(json).unwrap());
-        let cursor = cursor(Leftovers::Trash, &file);
+        let cursor = next(Leftovers::Trash, &file);
         let id = ReconcileId::random();
         let on = body(&format!(r#"{{"reconcile_id":"{id}","cursor":"{cursor}"}}"#)).unwrap();
         assert_eq!((on.end, on.after), (Some(Leftovers::Trash), Some(file)));

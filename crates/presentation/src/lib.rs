@@ -8,6 +8,7 @@ mod client;
 mod conditions;
 mod connection;
 mod cors;
+mod cursor;
 mod dates;
 mod direct;
 mod docs;

@@ -5,7 +5,6 @@ use actix_web::{
     http::header,
     web::{self, Query},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cloakroom_application::{
     App, Error, LinkRequest, authorize, list_links, make_link, ports::LinkMark, revoke_link,
 };
@@ -16,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     Settings,
     caller::Caller,
+    cursor,
     error::ApiError,
     json,
     params::{FileIdPath, LinkIdPath},
@@ -138,15 +138,13 @@ pub(crate) async fn links_of_file(
     query: Query<LinksQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let file = authorize(&app, &who, &id, Action::Share).await?;
-    let after = query.cursor.as_deref().map(|cursor| {
-        mark(cursor).ok_or_else(|| Error::BadValue("the cursor is not one of ours".to_owned()))
-    });
-    let page = list_links(&app, &file, after.transpose()?, query.limit).await?;
+    let after = cursor::read(query.cursor.as_deref(), mark)?;
+    let page = list_links(&app, &file, after, query.limit).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .json(LinkPageBody {
             items: page.items.iter().map(LinkBody::new).collect(),
-            next_cursor: page.next.map(cursor),
+            next_cursor: page.next.map(next),
         }))
 }
 
@@ -167,12 +165,11 @@ pub(crate) async fn remove_link(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn cursor(mark: LinkMark) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{} {}", mark.created_at.micros(), mark.id))
+fn next(mark: LinkMark) -> String {
+    cursor::of(&format!("{} {}", mark.created_at.micros(), mark.id))
 }
 
-fn mark(cursor: &str) -> Option<LinkMark> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+fn mark(text: &str) -> Option<LinkMark> {
     let (micros, id) = text.split_once(' ')?;
     Some(LinkMark {
         created_at: Timestamp::from_micros(micros.parse().ok()?),
@@ -190,8 +187,9 @@ mod tests {
             created_at: Timestamp::from_micros(-7),
             id: LinkId::random(),
         };
-        assert_eq!(mark(&cursor(place)), Some(place));
-        for bad in ["", "!", "AAAA", "MSAx"] {
+        let back = cursor::read(Some(&next(place)), mark);
+        assert_eq!(back.unwrap(), Some(place));
+        for bad in ["", "1", "x y", "1 1"] {
             assert_eq!(mark(bad), None, "{bad}");
         }
     }

@@ -6,7 +6,7 @@ use actix_web::{
     web::{self, Query},
 };
 use cloakroom_application::{
-    App, Error, ScrubReport,
+    App, ScrubReport,
     ports::{ScrubFinding, ScrubState},
     scrub_report,
 };
@@ -14,7 +14,7 @@ use cloakroom_domain::{Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{caller::Caller, error::ApiError, wire::rfc3339};
+use crate::{caller::Caller, cursor, error::ApiError, wire::rfc3339};
 
 /// Which findings to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -90,10 +90,8 @@ pub(crate) async fn report(
     query: Query<ScrubQuery>,
 ) -> Result<HttpResponse, ApiError> {
     who.must_be_admin()?;
-    let after = query.cursor.as_deref().map(|cursor| {
-        VersionId::parse(cursor)
-            .map_err(|_| Error::BadValue("the cursor is not one of ours".to_owned()))
-    });
+    let after = query.cursor.as_deref();
+    let after = after.map(|cursor| VersionId::parse(cursor).map_err(|_| cursor::not_ours()));
     let report = scrub_report(&app, after.transpose()?, query.limit).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -5,7 +5,7 @@ use actix_web::{
     http::header,
     web::{self, Query},
 };
-use cloakroom_application::{App, Error, authorize, delete_version, restore_version, versions};
+use cloakroom_application::{App, authorize, delete_version, restore_version, versions};
 use cloakroom_domain::Action;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 use crate::{
     Settings,
     caller::Caller,
+    cursor,
     error::ApiError,
     files::as_json,
     params::{FileIdPath, VersionPath},
@@ -48,7 +49,7 @@ pub(crate) async fn list_versions(
                 .parse::<u64>()
                 .ok()
                 .filter(|number| *number <= i64::MAX as u64)
-                .ok_or_else(|| Error::BadValue("the cursor is not one of ours".to_owned()))
+                .ok_or_else(cursor::not_ours)
         })
         .transpose()?;
     let page = versions(&app, &file, before, query.limit).await?;

@@ -4,11 +4,12 @@ use cloakroom_domain::VersionId;
 
 use crate::{
     App, Error,
+    page::PageSize,
     ports::{Damage, ScrubFinding, ScrubState},
 };
 
-/// Findings in an answer, unless it is said how many, and at most.
-const FINDINGS: (u32, u32) = (100, 1000);
+/// Findings in an answer, unless it is said how many.
+const FINDINGS: u32 = 100;
 
 /// What a report of the scrub says.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,23 +35,15 @@ pub async fn scrub_report(
     after: Option<VersionId>,
     limit: Option<u32>,
 ) -> Result<ScrubReport, Error> {
-    let limit = limit.unwrap_or(FINDINGS.0);
-    if !(1..=FINDINGS.1).contains(&limit) {
-        return Err(Error::BadValue(format!(
-            "limit must be 1 to {}",
-            FINDINGS.1
-        )));
-    }
+    let size = PageSize::of(limit, FINDINGS)?;
     let rows = &app.scrubbing.rows;
     let state = rows.state().await?;
     let counts = rows.counts().await?;
-    let mut findings = rows.findings(after, limit + 1).await?;
-    let has_more = findings.len() > limit as usize;
-    findings.truncate(limit as usize);
-    let last = findings.last().map(|finding| finding.version);
+    let mut findings = rows.findings(after, size.and_one()).await?;
+    let next = size.cut(&mut findings, |finding| finding.version);
     Ok(ScrubReport {
         progress: progress(&state),
-        next: last.filter(|_| has_more),
+        next,
         state,
         counts,
         findings,
