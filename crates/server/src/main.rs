@@ -11,6 +11,7 @@ mod greeting;
 mod logging;
 mod new_token;
 mod output;
+mod progress;
 mod wiring;
 
 use std::process::ExitCode;

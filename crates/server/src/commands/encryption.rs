@@ -1,17 +1,12 @@
 //! `cloakroom encryption`: master keys, and what is sealed under them.
 
-use std::{
-    io::{IsTerminal, stderr},
-    time::{Duration, Instant},
-};
-
 use cloakroom_application::{
     ResealProgress, ResealSummary,
     ports::{MOST_COUNTED, SealLedger, Sealing},
     reseal,
 };
 use cloakroom_infrastructure::{metadata::Database, sealing};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
@@ -19,11 +14,9 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{say, say_json},
+    progress::Progress,
     wiring::{database, sealing as wired},
 };
-
-/// How often a log hears how far it is.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs a command. Whether everything is as it should be.
 ///
@@ -97,12 +90,10 @@ async fn rotate(config: &Config, database: &Database, output: Output) -> Result<
              ones behind it",
         ));
     }
-    let mut report = Report::new();
-    let done = reseal(database, keys.as_ref(), &mut |progress| {
-        report.hear(progress);
-    })
-    .await;
-    report.end();
+    let mut progress = Progress::new("{bar:30} {human_pos}/{human_len} bodies, {eta} left");
+    let mut hear = |resealed| show(&mut progress, resealed);
+    let done = reseal(database, keys.as_ref(), &mut hear).await;
+    progress.end();
     let summary = done.map_err(|error| {
         let what = "stopped; the next run goes on from there";
         Failure::because(what, &error)
@@ -161,44 +152,11 @@ fn counted(bodies: u64) -> String {
     }
 }
 
-/// Tells how far it is, on standard error.
-struct Report {
-    /// On a terminal.
-    bar: Option<ProgressBar>,
-    last_line: Instant,
-}
-
-impl Report {
-    fn new() -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            match ProgressStyle::with_template(
-                "{bar:30} {human_pos}/{human_len} bodies, {eta} left",
-            ) {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
-        Self {
-            bar,
-            last_line: Instant::now(),
-        }
-    }
-
-    fn hear(&mut self, progress: ResealProgress) {
-        let ResealProgress { done, total } = progress;
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-        } else if self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            eprintln!("{done} of {total} bodies");
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
+fn show(progress: &mut Progress, resealed: ResealProgress) {
+    let ResealProgress { done, total } = resealed;
+    let bar = |bar: &ProgressBar| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    progress.show(bar, || format!("{done} of {total} bodies"));
 }

@@ -1,12 +1,6 @@
 //! `cloakroom fsck`: compares rows and objects both ways.
 
-use std::{
-    io::{IsTerminal, stderr},
-    time::{Duration, Instant},
-};
-
 use cloakroom_application::{Finding, FsckEvent, FsckOptions, FsckSummary, fsck};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::{
@@ -14,11 +8,9 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{say, say_json},
+    progress::Progress,
     wiring,
 };
-
-/// How often a log hears how far it is.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs the check. Whether nothing was found.
 ///
@@ -43,7 +35,7 @@ async fn look(
     let (app, database) = wiring::for_commands(config).await?;
     let mut report = Report::new(output);
     let looked = fsck(&app, options, &mut |event| report.hear(event)).await;
-    report.end();
+    report.progress.end();
     app.background.idle().await;
     database.close().await;
     let summary = looked.map_err(|error| Failure::because("could not look", &error))?;
@@ -69,9 +61,7 @@ async fn look(
 /// Tells what is going on: findings on standard output, progress on standard error.
 struct Report {
     output: Output,
-    /// On a terminal.
-    bar: Option<ProgressBar>,
-    last_line: Instant,
+    progress: Progress,
     rows: u64,
     objects: u64,
     failed: Option<Failure>,
@@ -79,19 +69,9 @@ struct Report {
 
 impl Report {
     fn new(output: Output) -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-            let bar = ProgressBar::new_spinner();
-            bar.enable_steady_tick(Duration::from_millis(100));
-            match style {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
         Self {
             output,
-            bar,
-            last_line: Instant::now(),
+            progress: Progress::new("{spinner} {msg} ({elapsed})"),
             rows: 0,
             objects: 0,
             failed: None,
@@ -104,13 +84,9 @@ impl Report {
             FsckEvent::Objects(objects) => self.objects = objects,
             FsckEvent::Found(finding, repaired) => return self.found(&finding, repaired),
         }
-        let progress = format!("{} rows, {} objects", self.rows, self.objects);
-        if let Some(bar) = &self.bar {
-            bar.set_message(progress);
-        } else if self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            eprintln!("{progress}");
-        }
+        let told = format!("{} rows, {} objects", self.rows, self.objects);
+        let line = told.clone();
+        self.progress.show(|bar| bar.set_message(told), || line);
     }
 
     fn found(&mut self, finding: &Finding, repaired: bool) {
@@ -122,18 +98,8 @@ impl Report {
                 say(&as_text(finding, repaired))
             }
         };
-        let told = match &self.bar {
-            Some(bar) => bar.suspend(tell),
-            None => tell(),
-        };
-        if let Err(failure) = told {
+        if let Err(failure) = self.progress.beside(tell) {
             self.failed.get_or_insert(failure);
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }

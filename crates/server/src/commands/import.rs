@@ -1,13 +1,9 @@
 //! `cloakroom import`: takes another service's files over.
 
-use std::{
-    collections::BTreeMap,
-    io::{IsTerminal, stderr},
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use cloakroom_application::{ImportEvent, ImportSummary, NotTaken, import};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
@@ -15,11 +11,10 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{say, say_json},
+    progress::Progress,
     wiring::import as wired,
 };
 
-/// How often a log hears how far it is.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 /// So many rows of a kind are told one by one to a person; JSON has them all.
 const TOLD: u64 = 100;
 /// An id is told in so many characters at most.
@@ -45,7 +40,7 @@ async fn pneumatic(
     let mut report = Report::new(output);
     let mut hear = |event| report.hear(event);
     let ended = import(&wired.target, &mut wired.source, &mut hear).await;
-    report.end();
+    report.progress.end();
     wired.database.close().await;
     let summary = ended.map_err(|error| {
         let far = report.rows;
@@ -60,9 +55,7 @@ async fn pneumatic(
 /// Tells what is going on: what was not taken on standard output, progress on standard error.
 struct Report {
     output: Output,
-    /// On a terminal.
-    bar: Option<ProgressBar>,
-    last_line: Instant,
+    progress: Progress,
     rows: u64,
     total: u64,
     not_taken: BTreeMap<&'static str, u64>,
@@ -71,18 +64,9 @@ struct Report {
 
 impl Report {
     fn new(output: Output) -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let style = "{bar:30} {human_pos}/{human_len} rows, {eta} left";
-            let bar = ProgressBar::new(0);
-            match ProgressStyle::with_template(style) {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
         Self {
             output,
-            bar,
-            last_line: Instant::now(),
+            progress: Progress::new("{bar:30} {human_pos}/{human_len} rows, {eta} left"),
             rows: 0,
             total: 0,
             not_taken: BTreeMap::new(),
@@ -92,20 +76,16 @@ impl Report {
 
     fn hear(&mut self, event: ImportEvent) {
         match event {
-            ImportEvent::Total(total) => {
-                self.total = total;
-                if let Some(bar) = &self.bar {
-                    bar.set_length(total);
-                }
-            }
+            ImportEvent::Total(total) => self.total = total,
             ImportEvent::Rows(rows) => {
                 self.rows = rows;
-                if let Some(bar) = &self.bar {
+                let total = self.total;
+                let bar = |bar: &ProgressBar| {
+                    bar.set_length(total);
                     bar.set_position(rows);
-                } else if self.last_line.elapsed() >= LINE_EVERY {
-                    self.last_line = Instant::now();
-                    eprintln!("{rows} of {} rows", self.total);
-                }
+                };
+                self.progress
+                    .show(bar, || format!("{rows} of {total} rows"));
             }
             ImportEvent::NotTaken(id, why) => self.tell(&id, &why),
         }
@@ -126,18 +106,8 @@ impl Report {
                 say(&as_text(&id, why))
             }
         };
-        let told = match &self.bar {
-            Some(bar) => bar.suspend(tell),
-            None => tell(),
-        };
-        if let Err(failure) = told {
+        if let Err(failure) = self.progress.beside(tell) {
             self.failed.get_or_insert(failure);
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use cloakroom_application::{
     App, ScrubEvent, ScrubFault, ScrubReport, Scrubbed, ports::ScrubFinding, scrub, scrub_report,
 };
+use cloakroom_domain::{FileId, Timestamp, VersionId};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{say, say_json},
+    progress::Progress,
     wiring,
 };
 
@@ -55,25 +58,33 @@ async fn look(app: &App, once: bool, output: Output) -> Result<bool, Failure> {
     }
 }
 
-async fn page(
-    app: &App,
-    after: Option<cloakroom_domain::VersionId>,
-) -> Result<ScrubReport, Failure> {
+async fn page(app: &App, after: Option<VersionId>) -> Result<ScrubReport, Failure> {
     let report = scrub_report(app, after, Some(PAGE)).await;
     report.map_err(|error| Failure::because("could not look", &error))
 }
 
 /// A round, or what is left of one.
 async fn round(app: &App, output: Output) -> Result<(), Failure> {
-    let mut failed = None;
+    let mut progress = Progress::new("{spinner} {msg} ({elapsed})");
+    let (mut objects, mut bytes, mut failed) = (0_u64, 0_u64, None);
     let mut hear = |event: ScrubEvent| {
-        if let ScrubEvent::Found(fault) = event
-            && let Err(failure) = tell_fault(&fault, output)
-        {
+        let told = match event {
+            ScrubEvent::Looked(more) => {
+                (objects, bytes) = (objects + 1, bytes + more);
+                let far = || format!("{objects} objects, {}", HumanBytes(bytes));
+                return progress.show(|bar| bar.set_message(far()), far);
+            }
+            ScrubEvent::Found(fault) => progress.beside(|| tell_fault(&fault, output)),
+            ScrubEvent::Mended(file, version) => {
+                progress.beside(|| tell_mended(&file, version, output))
+            }
+        };
+        if let Err(failure) = told {
             failed.get_or_insert(failure);
         }
     };
     let scrubbed = scrub(app, Duration::ZERO, &mut hear).await;
+    progress.end();
     failed.map_or(Ok(()), Err)?;
     match scrubbed.map_err(|error| Failure::because("the scrub was cut short", &error))? {
         Scrubbed::Round(_) => Ok(()),
@@ -81,6 +92,15 @@ async fn round(app: &App, output: Output) -> Result<(), Failure> {
             "the service scrubs at this moment; `cloakroom scrub` says how far it is",
         )),
     }
+}
+
+fn tell_mended(file: &FileId, version: VersionId, output: Output) -> Result<(), Failure> {
+    if output.json {
+        return say_json(&json!({
+            "event": "mended", "file_id": file.as_str(), "version_id": version.to_string(),
+        }));
+    }
+    say(&format!("mended  {}", file.as_str().escape_debug()))
 }
 
 fn tell_fault(fault: &ScrubFault, output: Output) -> Result<(), Failure> {
@@ -103,8 +123,7 @@ fn tell_state(report: &ScrubReport, output: Output) -> Result<(), Failure> {
     let state = &report.state;
     let count: u64 = report.counts.iter().map(|(_, count)| count).sum();
     if output.json {
-        let seconds =
-            |at: Option<cloakroom_domain::Timestamp>| at.map(|at| at.micros() / 1_000_000);
+        let seconds = |at: Option<Timestamp>| at.map(|at| at.micros() / 1_000_000);
         return say_json(&json!({
             "event": "state", "round": state.round, "is_under_way": state.is_under_way, "is_held": state.is_held,
             "started_at": seconds(state.started_at), "completed_at": seconds(state.completed_at),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal, Read, stderr, stdin},
+    io::{Read, stdin},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use cloakroom_application::{
     ports::{MigrationState, StoreConfig},
     preview, probe_backend,
 };
-use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,15 +23,15 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{say, say_json},
+    progress::Progress,
     wiring,
 };
 
 /// The largest file of settings, in bytes.
 const MAX_SETTINGS: u64 = 64 * 1024;
 
-/// How often it is looked how far a migration is, and how often a log hears of it.
+/// How often it is looked how far a migration is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the database may be away while a migration goes on.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -136,7 +136,7 @@ async fn move_everything(
 
 /// Tells how far it is until it is over. A database that is away for a moment ends nothing.
 async fn watch(app: &App, output: Output) -> Result<bool, Failure> {
-    let mut report = Report::new();
+    let mut progress = Progress::new("{wide_bar} {bytes}/{total_bytes} {msg}").at_once();
     let mut heard = Instant::now();
     loop {
         let status = match migration_status(app).await {
@@ -150,10 +150,10 @@ async fn watch(app: &App, output: Output) -> Result<bool, Failure> {
         heard = Instant::now();
         let live = status.as_ref().filter(|it| it.migration.state.is_live());
         let Some(live) = live else {
-            report.end();
+            progress.end();
             return tell_status(status.as_ref(), output);
         };
-        report.hear(live);
+        show(&mut progress, live);
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -233,43 +233,12 @@ fn time_left(status: &MigrationStatus) -> Option<String> {
     Some(HumanDuration(left).to_string())
 }
 
-/// Progress on standard error: a bar on a terminal, lines in a log.
-struct Report {
-    bar: Option<ProgressBar>,
-    last_line: Option<Instant>,
-}
-
-impl Report {
-    fn new() -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            let template = "{wide_bar} {bytes}/{total_bytes} {msg}";
-            match ProgressStyle::with_template(template) {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
-        Self {
-            bar,
-            last_line: None,
-        }
-    }
-
-    fn hear(&mut self, status: &MigrationStatus) {
-        let moved = status.migration.moved.bytes;
-        if let Some(bar) = &self.bar {
-            bar.set_length(moved + status.left.bytes);
-            bar.set_position(moved);
-            bar.set_message(time_left(status).unwrap_or_default());
-        } else if self.last_line.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
-            self.last_line = Some(Instant::now());
-            eprintln!("{}", line(status));
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
+fn show(progress: &mut Progress, status: &MigrationStatus) {
+    let moved = status.migration.moved.bytes;
+    let bar = |bar: &ProgressBar| {
+        bar.set_length(moved + status.left.bytes);
+        bar.set_position(moved);
+        bar.set_message(time_left(status).unwrap_or_default());
+    };
+    progress.show(bar, || line(status));
 }
