@@ -76,29 +76,31 @@ pub(crate) fn opener(app: &App) -> Result<&dyn StoreOpener, Error> {
 }
 
 /// The entry that the request means: one that is there already, or a new one.
-fn entry(app: &App, request: &MigrationRequest) -> Result<StoreRecord, Error> {
+async fn entry(app: &App, request: &MigrationRequest) -> Result<StoreRecord, Error> {
     let opener = opener(app)?;
     let admitted = admitted(opener.admit(&request.driver, &request.config))?;
-    for (record, _) in app.stores.all() {
-        if opener
-            .place(&record)
-            .is_ok_and(|place| place == admitted.place)
-        {
-            return Ok(trial::renewed(record, Some(admitted.config)));
-        }
+    let known = app.registry.all().await?;
+    let is_there = |record: &StoreRecord| {
+        let place = opener.place(record);
+        place.is_ok_and(|place| place == admitted.place)
+    };
+    if let Some(record) = known.iter().find(|record| is_there(record)) {
+        return Ok(trial::renewed(record.clone(), Some(admitted.config)));
     }
     // The same each time, so that a place which somebody marked and died over can be asked for again.
-    let from = app.stores.current().map(|current| current.id.to_string());
-    let name = format!("{} {}", from.unwrap_or_default(), admitted.place);
-    let record = StoreRecord {
-        id: StoreId::named(&name),
+    let first = known.first().map(|first| first.id.to_string());
+    let name = format!("{} {}", first.unwrap_or_default(), admitted.place);
+    let named = StoreId::named(&name);
+    // That store may have gone to another address since.
+    let is_taken = known.iter().any(|record| record.id == named);
+    Ok(StoreRecord {
+        id: if is_taken { StoreId::random() } else { named },
         driver: admitted.driver,
         buckets: admitted.buckets,
         config: Some(admitted.config),
         revision: 0,
         is_current: false,
-    };
-    Ok(record)
+    })
 }
 
 /// What was read of a configuration, or why it cannot be one, for whoever gave it.
@@ -112,7 +114,7 @@ pub(crate) fn admitted(read: Result<Admitted, ConfigFault>) -> Result<Admitted, 
 /// As [`migrate`].
 pub async fn preview(app: &Arc<App>, request: &MigrationRequest) -> Result<Amount, Error> {
     app.stores.refresh().await?;
-    let record = entry(app, request)?;
+    let record = entry(app, request).await?;
     let prepared = trial::prepared(app, record).await?;
     let tried = prepared.try_out(app).await;
     prepared.withdraw(app).await;
@@ -131,7 +133,7 @@ pub async fn migrate(
     request: &MigrationRequest,
 ) -> Result<MigrationStatus, Error> {
     app.stores.refresh().await?;
-    let record = entry(app, request)?;
+    let record = entry(app, request).await?;
     let prepared = trial::prepared(app, record).await?;
     match begin(app, owner, &prepared, request.cleanup).await {
         Ok(()) => {}

@@ -284,7 +284,7 @@ fn compare(version: &Version, hashes: &Hashes) -> Option<Damage> {
 /// Reads a version, waiting for a store that is away.
 async fn read_patiently(app: &App, version: &Version, pace: &mut Paced) -> Result<Hashes, Damage> {
     let (mut pause, longest) = PAUSES;
-    let (mut attempts, begun) = (0, Instant::now());
+    let (mut attempts, mut away_since) = (0, None);
     loop {
         let error = match read(app, version, pace).await {
             Ok(hashes) => return Ok(hashes),
@@ -300,7 +300,8 @@ async fn read_patiently(app: &App, version: &Version, pace: &mut Paced) -> Resul
                 _ => attempts + 1,
             };
         }
-        if attempts == ATTEMPTS || begun.elapsed() > PATIENCE {
+        let away = away_since.get_or_insert_with(Instant::now).elapsed();
+        if attempts == ATTEMPTS || away > PATIENCE {
             tracing::debug!(%error, version = %version.id, "a stored body cannot be read");
             return Err(Damage::Unreadable);
         }

@@ -3,7 +3,7 @@
 mod carrying;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -53,7 +53,8 @@ const BETWEEN_PASSES: Duration = Duration::from_secs(1);
 /// How often that time doubles while nothing but failures is left and uploads still end in the old store.
 const LONGER: u32 = 6;
 
-/// So many bodies in a row that the new store does not take end a pass: it is full, or takes nothing more.
+/// So many bodies in a row that the new store does not take end a pass: it is full, or takes nothing more. As many that
+/// an old store does not give end it for that store.
 const REFUSALS: u32 = 32;
 
 /// How often a store that is away is asked whether it is back.
@@ -100,6 +101,7 @@ pub async fn move_bodies(
             on_the_way: Semaphore::new(ON_THE_WAY),
             refused: AtomicU32::new(0),
             away: Mutex::default(),
+            shut: Mutex::default(),
         });
         let ended = tokio::select! {
             () = &mut stop => Ok(()),
@@ -161,6 +163,8 @@ struct Mover {
     refused: AtomicU32,
     /// Old stores that did not answer in this pass.
     away: Mutex<BTreeSet<StoreId>>,
+    /// Bodies in a row that an old store has refused to give.
+    shut: Mutex<BTreeMap<StoreId, u32>>,
 }
 
 /// What a pass over everything that is left did.
@@ -267,10 +271,11 @@ impl Mover {
         let mut pass = Pass::default();
         self.refused.store(0, Relaxed);
         self.away().clear();
+        self.shut().clear();
         let mut moving = JoinSet::new();
         for store in self.sources().await? {
             let mut after = None;
-            while !self.is_refused() && !self.away().contains(&store) {
+            while !self.is_refused() && !self.is_passed_over(store) {
                 let movable = &self.app.migrations;
                 let page = movable.movable(store, after.as_ref(), PAGE).await?;
                 let Some(last) = page.last() else {

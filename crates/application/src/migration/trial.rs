@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use super::{opener, unfit};
 use crate::{
     App, Error,
-    ports::{ObjectStore, StoreError, StoreRecord},
+    ports::{Movable, ObjectStore, StoreError, StoreRecord},
 };
 
 /// What is written, and must come back.
@@ -57,7 +57,8 @@ pub(super) async fn prepared(app: &App, record: StoreRecord) -> Result<Prepared,
     Ok(Prepared {
         record: renewed(known, record.config),
         is_known: true,
-        is_marked: false,
+        // The folder of a known store should have its mark; one that has none may only be mounted elsewhere.
+        is_marked: mark.is_new,
     })
 }
 
@@ -80,9 +81,20 @@ impl Prepared {
         Ok(())
     }
 
+    /// Whether somebody else who asked for the same place goes on with it.
+    async fn is_in_use(&self, app: &App) -> bool {
+        let id = self.record.id;
+        let (known, last) = (app.registry.all().await, app.migrations.last().await);
+        let (Ok(known), Ok(last)) = (known, last) else {
+            return true;
+        };
+        let is_tried = last.is_some_and(|last| last.state.is_live() && last.target == id);
+        is_tried || known.iter().any(|record| record.id == id)
+    }
+
     /// Leaves the place as it was, if nothing came of it.
     pub(super) async fn withdraw(&self, app: &App) {
-        if !self.is_marked {
+        if !self.is_marked || (!self.is_known && self.is_in_use(app).await) {
             return;
         }
         let Some(opener) = app.stores.opener() else {
@@ -163,7 +175,7 @@ pub(crate) async fn holds_what_is_stored(app: &App, changed: &StoreRecord) -> Re
     let opened = opener(app)?.open(changed).await;
     let store = opened.map_err(|error| unfit("be opened", &error))?;
     let mut outcome = Ok(());
-    for body in stored {
+    for body in &stored {
         let at = &body.location;
         match store.head(&at.bucket, &at.key).await {
             Ok(_) => return Ok(()),
@@ -175,5 +187,25 @@ pub(crate) async fn holds_what_is_stored(app: &App, changed: &StoreRecord) -> Re
             }
         }
     }
-    outcome.map_err(|error| unfit("find an object that is stored", &error))
+    match outcome {
+        Err(StoreError::NotFound) if all_lost(app, changed, &stored).await => Ok(()),
+        outcome => outcome.map_err(|error| unfit("find an object that is stored", &error)),
+    }
+}
+
+/// Whether these are not in the store as it is known now, either.
+async fn all_lost(app: &App, record: &StoreRecord, stored: &[Movable]) -> bool {
+    let Ok(store) = app.stores.named(record.id).await else {
+        return false;
+    };
+    for body in stored {
+        let at = &body.location;
+        if !matches!(
+            store.head(&at.bucket, &at.key).await,
+            Err(StoreError::NotFound)
+        ) {
+            return false;
+        }
+    }
+    true
 }

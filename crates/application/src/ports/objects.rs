@@ -277,7 +277,8 @@ pub trait ObjectWriter: Send {
     /// Takes the next bytes; waits while the adapter's buffers are full.
     async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
 
-    /// Whether it has held memory for long, of a client that sends slowly, while other writers wait for some.
+    /// Whether it has held memory for long, of a client that sends slowly, while other writers wait for some: `true`
+    /// once for each of them, so that whoever is told has to give up.
     fn holds_up_others(&self) -> bool {
         false
     }

@@ -282,6 +282,14 @@ pub trait UploadRepository: Send + Sync {
     /// this state leaves it to the next who asks.
     async fn completing(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError>;
 
+    /// Keeps the digest that the whole has to have, unless one is kept.
+    async fn expect_digest(
+        &self,
+        id: &FileId,
+        generation: u64,
+        digest: Sha256Digest,
+    ) -> Result<bool, RepositoryError>;
+
     /// Says that what this holder wrote last may still arrive after it has let go, so that the next is not alone.
     async fn loosen(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError>;
 

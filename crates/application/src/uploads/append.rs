@@ -196,8 +196,12 @@ async fn run(
             return Err(error);
         }
     };
-    let digest = &mut held.lease.record.target.digest;
-    *digest = digest.or(append.whole);
+    if let Some(whole) = append.whole
+        && let Err(error) = held.expect(whole).await
+    {
+        let _ = held.let_go(None).await;
+        return Err(error);
+    }
     let mut receiving = Receiving::new(held, progress, &append);
     // A caller that left meanwhile closes the channel, too.
     let _ = ready.send(());

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cloakroom_domain::{FileId, UploadState};
+use cloakroom_domain::{FileId, Sha256Digest, UploadState};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -81,6 +81,19 @@ impl Held {
 
     pub(super) fn generation(&self) -> u64 {
         self.lease.record.generation
+    }
+
+    /// Keeps the digest that the whole has to have, whoever makes a file of it.
+    ///
+    /// # Errors
+    /// As [`Held::save`].
+    pub(super) async fn expect(&mut self, digest: Sha256Digest) -> Result<(), Error> {
+        let uploads = &self.app.uploads;
+        let kept = uploads
+            .expect_digest(self.id(), self.generation(), digest)
+            .await?;
+        self.lease.record.target.digest.get_or_insert(digest);
+        kept.then_some(()).ok_or(Error::UploadHeld)
     }
 
     /// Keeps what was achieved and goes on.

@@ -349,3 +349,21 @@ async fn of_two_that_join_the_same_partial_uploads_at_once_one_does() {
         world.assert_file(&joined.id, &body, kind).await;
     }
 }
+
+#[tokio::test]
+async fn a_digest_that_came_with_the_last_bytes_holds_when_the_file_is_made_later() {
+    let (world, files) = World::with_failing_commits(MemoryStore::new()).await;
+    let body = sample(300, 18);
+    let id = world.created(new(Some(300))).await;
+    let last = Append {
+        whole: Some(Sha256Digest::of(&body)),
+        ..bytes_at(0)
+    };
+    files.fail(Commits::NotReached);
+    let failed = world.send(&id, last, &body).await;
+    assert!(matches!(failed, Err(Error::Repository(_))), "{failed:?}");
+    let kept = world.upload(&id).await.target.digest;
+    assert_eq!(kept, Some(Sha256Digest::of(&body)));
+    assert_eq!(world.offset(&id).await.unwrap(), 300);
+    world.assert_file(&id, &body, "later").await;
+}

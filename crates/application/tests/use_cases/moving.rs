@@ -32,7 +32,7 @@ const FILES: usize = 40;
 /// Stores in memory, by the names of their drivers.
 #[derive(Default)]
 struct Shelf {
-    stores: BTreeMap<String, MemoryStore>,
+    stores: Mutex<BTreeMap<String, MemoryStore>>,
     locked: Mutex<BTreeSet<String>>,
     /// Whose mark a place bears.
     marks: Mutex<BTreeMap<String, StoreId>>,
@@ -44,7 +44,8 @@ impl StoreOpener for Shelf {
         if self.locked.lock().unwrap().contains(&record.driver) {
             return Err(StoreError::Unavailable("locked".into()));
         }
-        Ok(Arc::new(self.stores[&record.driver].clone()))
+        let stores = self.stores.lock().unwrap();
+        Ok(Arc::new(stores[&record.driver].clone()))
     }
 
     async fn prepare(&self, record: &StoreRecord) -> Result<Mark, StoreError> {
@@ -140,7 +141,7 @@ impl House {
         ];
         let stores = stores.map(|(name, store)| (name.to_owned(), store.clone()));
         let shelf = Arc::new(Shelf {
-            stores: stores.into_iter().collect(),
+            stores: Mutex::new(stores.into_iter().collect()),
             ..Shelf::default()
         });
         let stores = Stores::of(world.database.clone(), shelf.clone(), Arc::new(Unsealed));
@@ -168,12 +169,15 @@ impl House {
     }
 
     async fn begin_to(&self, driver: &str) -> Result<MigrationStatus, Error> {
-        let request = MigrationRequest {
+        migrate(&self.world.app, "test", &Self::request_to(driver)).await
+    }
+
+    fn request_to(driver: &str) -> MigrationRequest {
+        MigrationRequest {
             driver: driver.to_owned(),
             config: StoreConfig::new(),
             cleanup: true,
-        };
-        migrate(&self.world.app, "test", &request).await
+        }
     }
 
     /// Moves until the time is up, or for as long as there is something to move.
@@ -182,6 +186,12 @@ impl House {
         move_bodies(app, "mover".to_owned(), 4, Pace::of(None), stop).await;
         let status = migration_status(&self.world.app).await.unwrap();
         status.unwrap()
+    }
+
+    /// Whoever opens the target from now on gets this one.
+    fn lead_to(&self, store: MemoryStore) {
+        let mut stores = self.shelf.stores.lock().unwrap();
+        stores.insert("other".to_owned(), store);
     }
 
     /// Only these stores cannot be opened.

@@ -14,7 +14,7 @@ use cloakroom_application::ports::{
     Ask, Asked, COMPLETING_LEASE, NewPiece, NewUploadRow, NewVersion, RepositoryError, Saved,
     Stretch, UploadRecord, UploadRepository,
 };
-use cloakroom_domain::{ContentType, FileId, Location, UploadState, UserId};
+use cloakroom_domain::{ContentType, FileId, Location, Sha256Digest, UploadState, UserId};
 use serde_json::json;
 
 #[cfg(test)]
@@ -57,6 +57,10 @@ const BEGIN_PIECE: Sql = sql! {
 
 const COMPLETING: Sql = sql! {
     "UPDATE uploads SET state = 'completing', touched_at = ", NOW, " WHERE uploads.upload_id = $3 AND ", HELD
+};
+
+const EXPECT_DIGEST: Sql = sql! {
+    "UPDATE uploads SET digest = COALESCE(digest, $4) WHERE uploads.upload_id = $3 AND ", HELD
 };
 
 const LOOSEN: Sql = sql! {
@@ -173,6 +177,18 @@ impl UploadRepository for Database {
         let mut session = self.writer().await?;
         let args = args![lease(), signed(generation)?, id.as_str()];
         Ok(session.run(COMPLETING, args).await? == 1)
+    }
+
+    async fn expect_digest(
+        &self,
+        id: &FileId,
+        generation: u64,
+        digest: Sha256Digest,
+    ) -> Result<bool, RepositoryError> {
+        let mut session = self.writer().await?;
+        let digest = digest.bytes();
+        let args = args![lease(), signed(generation)?, id.as_str(), digest.as_slice()];
+        Ok(session.run(EXPECT_DIGEST, args).await? == 1)
     }
 
     async fn loosen(&self, id: &FileId, generation: u64) -> Result<bool, RepositoryError> {

@@ -1,6 +1,12 @@
 //! Memory for bodies on their way, shared by every store of the process.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use tokio::sync::Semaphore;
 
@@ -44,8 +50,44 @@ pub struct WriteBudget {
 pub(super) struct Pool {
     pub(super) free: Arc<Semaphore>,
     pub(super) size: u32,
-    /// How many wait for some of it.
-    pub(super) waiting: Arc<AtomicUsize>,
+    pub(super) waiters: Arc<Waiters>,
+}
+
+/// Writers that wait for memory, and for whom nobody has given way yet.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    next: AtomicU64,
+    asking: Mutex<VecDeque<u64>>,
+}
+
+impl Waiters {
+    /// A new one, who asks.
+    pub(super) fn enter(&self) -> u64 {
+        let waiter = self.next.fetch_add(1, Relaxed);
+        self.asking().push_back(waiter);
+        waiter
+    }
+
+    /// Somebody gave way, and it was not enough.
+    pub(super) fn ask_again(&self, waiter: u64) {
+        let mut asking = self.asking();
+        if !asking.contains(&waiter) {
+            asking.push_back(waiter);
+        }
+    }
+
+    pub(super) fn leave(&self, waiter: u64) {
+        self.asking().retain(|other| *other != waiter);
+    }
+
+    /// Gives way to whoever has asked longest. `false`: nobody asks.
+    pub(super) fn give_way(&self) -> bool {
+        self.asking().pop_front().is_some()
+    }
+
+    fn asking(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Pool {
@@ -53,7 +95,7 @@ impl Pool {
         Self {
             free: Arc::new(Semaphore::new(size as usize)),
             size,
-            waiting: Arc::default(),
+            waiters: Arc::default(),
         }
     }
 }

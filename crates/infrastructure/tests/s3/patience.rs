@@ -168,6 +168,7 @@ async fn who_fills_a_part_slowly_holds_up_others_only_while_there_are_any() {
     let waited = tokio::time::timeout(Duration::from_millis(1), &mut write).await;
     assert!(waited.is_err(), "there was memory for a third");
     assert!(slow[0].holds_up_others());
+    assert!(!slow[1].holds_up_others(), "one is enough");
     drop(slow.remove(0));
     tokio::time::resume();
     write.await.unwrap();

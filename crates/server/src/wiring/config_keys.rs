@@ -52,8 +52,9 @@ fn make(folder: &Path, path: &Path) -> Result<(), Failure> {
     writeln!(file, "{}", key.as_str()).map_err(failed)?;
     // A command that root runs must not leave a key that the service cannot read.
     let owner = fs::metadata(folder).map_err(failed)?;
-    if file.metadata().map_err(failed)?.uid() != owner.uid() {
-        fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    match fchown(&file, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(failed(error)),
+        _ => {}
     }
     file.sync_all().map_err(failed)?;
     let linked = fs::hard_link(&draft, path);

@@ -1,7 +1,7 @@
 //! One body at a time: tried again, noted, or left for a later pass.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use cloakroom_domain::StoreId;
 use tokio::time::{sleep, timeout};
 
-use super::{AWAY, MOST_OF_ONE, Mover};
+use super::{AWAY, MOST_OF_ONE, Mover, REFUSALS};
 use crate::{
     Error,
     migration::copying::{MoveError, Moved, move_body},
@@ -32,7 +32,8 @@ impl Mover {
         let share = self.on_the_way.acquire_many(share).await;
         let _share = share.map_err(|_| MoveError::Lost)?;
         let _slot = self.slots.acquire().await.map_err(|_| MoveError::Lost)?;
-        if self.is_refused() || self.away().contains(&body.location.store) {
+        let source = body.location.store;
+        if self.is_refused() || self.is_passed_over(source) {
             return Ok(false);
         }
         let (mut pause, mut attempt) = (PAUSE, 1);
@@ -40,6 +41,7 @@ impl Mover {
             let error = match move_body(&self.app, &self.migration, &self.gear, body).await {
                 Ok(Moved::Here | Moved::Gone) => {
                     self.refused.store(0, Relaxed);
+                    self.shut().remove(&source);
                     return Ok(true);
                 }
                 Err(error @ (MoveError::Lost | MoveError::Database(_))) => return Err(error),
@@ -59,6 +61,9 @@ impl Mover {
             if attempt == TRIES {
                 if matches!(error, MoveError::Target(_)) {
                     self.refused.fetch_add(1, Relaxed);
+                }
+                if matches!(error, MoveError::Source(StoreError::Refused(_))) {
+                    *self.shut().entry(source).or_default() += 1;
                 }
                 self.note(body, &error).await?;
                 return Ok(false);
@@ -87,6 +92,16 @@ impl Mover {
                 return;
             }
         }
+    }
+
+    pub(super) fn shut(&self) -> MutexGuard<'_, BTreeMap<StoreId, u32>> {
+        self.shut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an old store is left to a later pass: it is away, or lets nobody in.
+    pub(super) fn is_passed_over(&self, store: StoreId) -> bool {
+        let is_shut = self.shut().get(&store).is_some_and(|n| *n >= REFUSALS);
+        is_shut || self.away().contains(&store)
     }
 
     pub(super) fn away(&self) -> MutexGuard<'_, BTreeSet<StoreId>> {

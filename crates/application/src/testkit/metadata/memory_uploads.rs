@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use cloakroom_domain::{FileId, Location, Timestamp, UploadKind, UploadProgress, UploadState};
+use cloakroom_domain::{
+    FileId, Location, Sha256Digest, Timestamp, UploadKind, UploadProgress, UploadState,
+};
 
 use super::{
     memory::{MemoryDatabase, micros},
@@ -148,6 +150,20 @@ impl UploadRepository for MemoryDatabase {
         };
         row.record.state = UploadState::Completing;
         row.touched_at = now;
+        Ok(true)
+    }
+
+    async fn expect_digest(
+        &self,
+        id: &FileId,
+        generation: u64,
+        digest: Sha256Digest,
+    ) -> Result<bool, RepositoryError> {
+        let mut state = self.state();
+        let Some((row, _)) = state.held(id, generation) else {
+            return Ok(false);
+        };
+        row.record.target.digest.get_or_insert(digest);
         Ok(true)
     }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use cloakroom_application::{
-    Error,
+    Error, cancel_migration,
     ports::{MigrationState, StoreRegistry, VALIDATION_LEASE},
-    testkit::objects::{Fault, Step},
+    preview,
+    testkit::objects::{Fault, MemoryStore, Step},
 };
 use cloakroom_domain::StoreId;
 
@@ -64,4 +65,42 @@ async fn a_place_that_a_replica_died_over_while_it_tried_it_can_be_asked_for_aga
     assert_eq!(status.migration.state, MigrationState::Done);
     assert_eq!(status.migration.moved.objects, FILES as u64);
     house.assert_readable(&files).await;
+}
+
+#[tokio::test]
+async fn a_trial_that_ends_beside_the_move_to_the_same_place_leaves_its_mark() {
+    let (house, _) = House::with_files().await;
+    house.target.fail_nth(Step::List, 1, Fault::Stall);
+    let request = House::request_to("other");
+    let app = house.world.app.clone();
+    let (trial, moving) = tokio::join!(
+        tokio::time::timeout(Duration::from_millis(200), preview(&app, &request)),
+        async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            house.begin().await
+        }
+    );
+    assert!(trial.is_err());
+    moving.unwrap();
+    let mark = house.mark();
+    assert!(mark.is_some());
+    house.target.fail_always(Step::List, Fault::Refuse);
+    assert!(preview(&app, &request).await.is_err());
+    assert_eq!(house.mark(), mark);
+}
+
+#[tokio::test]
+async fn a_known_place_without_its_mark_and_bytes_is_not_marked() {
+    let (house, _) = House::with_files().await;
+    house.begin().await.unwrap();
+    let status = house.moved_for(Duration::from_secs(5)).await;
+    assert_eq!(status.migration.state, MigrationState::Done);
+    house.begin_to("third").await.unwrap();
+    cancel_migration(&house.world.app).await.unwrap();
+    // As when its disk is not mounted.
+    house.shelf.marks.lock().unwrap().remove("other");
+    house.lead_to(MemoryStore::new());
+    let refused = house.begin().await;
+    assert!(matches!(refused, Err(Error::BadValue(_))), "{refused:?}");
+    assert_eq!(house.mark(), None);
 }

@@ -211,7 +211,10 @@ impl ObjectWriter for RemoteWriter {
     }
 
     async fn abort(self: Box<Self>) -> Result<(), StoreError> {
-        self.draft.discard().await
+        let Self { draft, buffer, .. } = *self;
+        // Others may wait for its memory.
+        drop(buffer);
+        draft.discard().await
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,7 +19,10 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use cloakroom_application::ports::StoreError;
 use http_body::{Body, Frame, SizeHint};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 
 use super::progress::Progress;
 use crate::stores::budget::{Pool, WriteBudget};
@@ -36,8 +39,12 @@ const MAX_PIECE: usize = 1024 * 1024;
 /// How long a writer waits for memory.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a share may be held, by a writer that gets its bytes slowly, while others wait for one.
+/// How long a share may be held, by a writer that gets fewer bytes a second than these, while others wait for one.
 const FAIR: Duration = Duration::from_secs(30);
+const SLOW: u64 = 64 * 1024;
+
+/// Who waits asks for it again after so long.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// How far up a buffer has climbed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,13 +84,18 @@ struct Share {
     permit: OwnedSemaphorePermit,
     pool: Pool,
     since: Instant,
+    /// Bytes that were in the buffer by then.
+    from: usize,
 }
 
 impl Buffer {
-    /// Whether others have to wait since the bytes for this one come slowly.
+    /// Whether to give up for another who waits for memory, since the bytes for this one come slowly. `true` once for
+    /// each who waits.
     pub(in crate::stores) fn holds_up_others(&self) -> bool {
         self.share.as_ref().is_some_and(|share| {
-            share.since.elapsed() > FAIR && share.pool.waiting.load(Relaxed) > 0
+            let held = share.since.elapsed();
+            let rate = (self.len - share.from) as u64 / held.as_secs().max(1);
+            held > FAIR && rate < SLOW && share.pool.waiters.give_way()
         })
     }
 
@@ -120,15 +132,47 @@ impl Buffer {
         };
         match next {
             Step::Nothing | Step::Base => {}
-            Step::Start => self.share = Some(take(&budget.starts, target).await?),
+            Step::Start => self.share = Some(self.take(&budget.starts, target).await?),
             Step::Whole if self.step == Step::Whole => {
-                self.share = Some(take_free(&budget.parts, target)?);
+                self.share = Some(self.take_free(&budget.parts, target)?);
             }
-            Step::Whole => self.share = Some(take(&budget.parts, target).await?),
+            Step::Whole => self.share = Some(self.take(&budget.parts, target).await?),
         }
         self.step = next;
         self.reserved = target;
         Ok(())
+    }
+
+    async fn take(&self, pool: &Pool, bytes: usize) -> Result<Share, StoreError> {
+        if let Ok(share) = self.take_free(pool, bytes) {
+            return Ok(share);
+        }
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
+        let permit = Arc::clone(&pool.free).acquire_many_owned(permits);
+        let waiter = Waiter::of(pool);
+        match timeout(PATIENCE, waiter.until(permit)).await {
+            Ok(Ok(permit)) => Ok(self.share(pool, permit)),
+            Ok(Err(closed)) => Err(StoreError::Unavailable(closed.into())),
+            Err(_) => Err(StoreError::Unavailable(
+                "no memory for a part became free in time".into(),
+            )),
+        }
+    }
+
+    fn take_free(&self, pool: &Pool, bytes: usize) -> Result<Share, StoreError> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
+        let permit = Arc::clone(&pool.free).try_acquire_many_owned(permits);
+        let permit = permit.map_err(|none| StoreError::Unavailable(none.into()))?;
+        Ok(self.share(pool, permit))
+    }
+
+    fn share(&self, pool: &Pool, permit: OwnedSemaphorePermit) -> Share {
+        Share {
+            permit,
+            pool: pool.clone(),
+            since: Instant::now(),
+            from: self.len,
+        }
     }
 
     /// Copies as much of `data` as there is room for, and takes it off.
@@ -166,49 +210,33 @@ impl Buffer {
     }
 }
 
-async fn take(pool: &Pool, bytes: usize) -> Result<Share, StoreError> {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
-    let permit = Arc::clone(&pool.free).acquire_many_owned(bytes);
-    let _waiting = Waiting::of(pool);
-    match tokio::time::timeout(PATIENCE, permit).await {
-        Ok(Ok(permit)) => Ok(Share::of(pool, permit)),
-        Ok(Err(closed)) => Err(StoreError::Unavailable(closed.into())),
-        Err(_) => Err(StoreError::Unavailable(
-            "no memory for a part became free in time".into(),
-        )),
+/// One who waits for a pool.
+struct Waiter<'a> {
+    pool: &'a Pool,
+    number: u64,
+}
+
+impl<'a> Waiter<'a> {
+    fn of(pool: &'a Pool) -> Self {
+        let number = pool.waiters.enter();
+        Self { pool, number }
     }
-}
 
-fn take_free(pool: &Pool, bytes: usize) -> Result<Share, StoreError> {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(pool.size);
-    let permit = Arc::clone(&pool.free).try_acquire_many_owned(bytes);
-    let permit = permit.map_err(|none| StoreError::Unavailable(none.into()))?;
-    Ok(Share::of(pool, permit))
-}
-
-impl Share {
-    fn of(pool: &Pool, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            permit,
-            pool: pool.clone(),
-            since: Instant::now(),
+    /// Waits, and asks those who hold some for it from time to time.
+    async fn until<T>(&self, done: impl Future<Output = T>) -> T {
+        let mut done = std::pin::pin!(done);
+        loop {
+            match timeout(AGAIN, &mut done).await {
+                Ok(done) => return done,
+                Err(_) => self.pool.waiters.ask_again(self.number),
+            }
         }
     }
 }
 
-/// Counts as one who waits for a pool until it is dropped.
-struct Waiting<'a>(&'a Pool);
-
-impl<'a> Waiting<'a> {
-    fn of(pool: &'a Pool) -> Self {
-        pool.waiting.fetch_add(1, Relaxed);
-        Self(pool)
-    }
-}
-
-impl Drop for Waiting<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        self.pool.waiters.leave(self.number);
     }
 }
 

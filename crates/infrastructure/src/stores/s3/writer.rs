@@ -131,6 +131,8 @@ impl ObjectWriter for S3Writer {
     }
 
     async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
+        // Others may wait for its memory.
+        drop(std::mem::take(&mut self.buffer));
         match self.upload.take() {
             Some(upload) => upload.abort().await,
             None => Ok(()),
