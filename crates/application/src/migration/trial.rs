@@ -57,7 +57,6 @@ pub(super) async fn prepared(app: &App, record: StoreRecord) -> Result<Prepared,
     Ok(Prepared {
         record: renewed(known, record.config),
         is_known: true,
-        // The folder of a known store should have its mark; one that has none may only be mounted elsewhere.
         is_marked: mark.is_new,
     })
 }
@@ -74,11 +73,16 @@ impl Prepared {
     /// # Errors
     /// [`Error::BadValue`] that says what failed; failures of the database.
     pub(super) async fn try_out(&self, app: &App) -> Result<(), Error> {
-        try_out(app, &self.record).await?;
-        if self.is_known {
-            holds_what_is_stored(app, &self.record).await?;
+        if !self.is_known {
+            return try_out(app, &self.record).await;
         }
-        Ok(())
+        let stored = app.migrations.stored_in(self.record.id).await?;
+        if self.is_marked && stored.objects > 0 {
+            let why = "the folder of a store that has files has lost its mark; is the right folder mounted there?";
+            return Err(unfit("be opened", &StoreError::Refused(why.into())));
+        }
+        try_out(app, &self.record).await?;
+        holds_what_is_stored(app, &self.record).await
     }
 
     /// Whether somebody else who asked for the same place goes on with it.

@@ -131,13 +131,16 @@ async fn join_or_promise(
     let ids: Vec<FileId> = partials.iter().map(|it| it.id.clone()).collect();
     let first = begin(Arc::clone(&app), row, partials);
     let mut first = app.background.spawn(first);
-    let outcome = match tokio::time::timeout(PATIENCE, &mut first).await {
-        Ok(outcome) => outcome,
-        Err(_) => match app.uploads.promise(&id, &ids).await {
+    let outcome = loop {
+        if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut first).await {
+            break outcome;
+        }
+        match app.uploads.promise(&id, &ids).await {
             Ok(true) => return Ok(()),
-            // It ended in this moment, or it cannot be promised.
-            Ok(false) | Err(_) => first.await,
-        },
+            // It ended in this moment.
+            Ok(false) => break first.await,
+            Err(error) => tracing::warn!(%error, upload = %id, "a joining is not promised yet"),
+        }
     };
     let outcome = outcome.map_err(|error| Error::Internal(error.into()))?;
     if outcome.is_err() {

@@ -100,6 +100,9 @@ async fn a_known_place_without_its_mark_and_bytes_is_not_marked() {
     // As when its disk is not mounted.
     house.shelf.marks.lock().unwrap().remove("other");
     house.lead_to(MemoryStore::new());
+    for (bucket, key, _) in house.target.objects() {
+        assert!(house.target.lose(&bucket, &key));
+    }
     let refused = house.begin().await;
     assert!(matches!(refused, Err(Error::BadValue(_))), "{refused:?}");
     assert_eq!(house.mark(), None);

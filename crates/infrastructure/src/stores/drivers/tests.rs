@@ -175,6 +175,40 @@ fn values_that_lead_elsewhere_are_refused() {
 }
 
 #[test]
+fn a_place_is_the_same_for_every_login_and_spelling_and_no_other() {
+    use Driver::{Azblob, Gcs, S3, Sftp, Webdav};
+    let cases = [
+        (S3, json!({"access_key_id": "other", "region": null}), true),
+        (S3, json!({"endpoint": "http://127.0.0.1:9000/"}), true),
+        (S3, json!({"bucket": "others"}), false),
+        (
+            Webdav,
+            json!({"password": "other", "bucket": "files"}),
+            true,
+        ),
+        (Webdav, json!({"root": "/cloakroom/objects/"}), true),
+        (Webdav, json!({"username": "v"}), false),
+        (Webdav, json!({"root": "cloakroom"}), false),
+        (Sftp, json!({"key_file": "/k", "known_hosts": null}), true),
+        (Sftp, json!({"root": "srv/objects"}), false),
+        (Sftp, json!({"user": "other"}), false),
+        (Azblob, json!({"account_key": "b3RoZXI="}), true),
+        (Azblob, json!({"container": "others"}), false),
+        (Gcs, json!({"credential": null}), true),
+        (Gcs, json!({"root": "x"}), false),
+    ];
+    for (driver, change, is_same) in cases {
+        let place = read(driver, good(driver)).unwrap().place();
+        let changed = with(driver, change.clone()).unwrap().place();
+        assert_eq!(place == changed, is_same, "{driver} {change}");
+    }
+    for driver in Driver::ALL {
+        let place = read(driver, good(driver)).unwrap().place();
+        assert!(!place.contains("canary"), "{place}");
+    }
+}
+
+#[test]
 fn buckets_are_found_as_told() {
     let rule = |driver, more| with(driver, more).unwrap().buckets().unwrap();
     let fixed = |name| BucketRule::Fixed(Bucket::parse(name).unwrap());

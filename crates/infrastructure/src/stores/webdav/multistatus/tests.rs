@@ -135,6 +135,15 @@ fn names_are_taken_as_they_are_and_trusted_by_nobody() {
 }
 
 #[test]
+fn entries_are_read_up_to_a_number() {
+    let most = MOST_RESPONSES;
+    for (entries, is_read) in [(most, true), (most + 1, false)] {
+        let listed = parse(&answer(&"<D:response/>".repeat(entries)));
+        assert_eq!(listed.is_ok(), is_read, "{entries}");
+    }
+}
+
+#[test]
 fn eight_mebibytes_are_read_in_a_moment() {
     let begun = Instant::now();
     let size = 8 * 1024 * 1024;
